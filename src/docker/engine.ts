@@ -1,0 +1,59 @@
+import type { ContainerSpec, ContainerState } from '../domain/container.ts';
+
+export type BuildRequest = {
+  /** A checkout on this machine; `.dockerignore` is applied as the docker CLI does. */
+  contextDir: string;
+  /** Path of the Dockerfile inside `contextDir`, already checked to stay inside. */
+  dockerfile: string;
+  builder: 'buildkit' | 'legacy';
+  buildArgs: Readonly<Record<string, string>>;
+  labels: Readonly<Record<string, string>>;
+  tag: string;
+  noCache: boolean;
+};
+
+export type BuildEvent =
+  | { kind: 'step'; text: string }
+  | { kind: 'output'; text: string }
+  | { kind: 'warning'; text: string };
+
+export type BuildResult =
+  | { ok: true; imageId: string; sizeBytes: number; steps: number; cachedSteps: number }
+  | { ok: false; reason: string; command?: string; exitCode?: number };
+
+export type StartResult = { ok: true; container: string } | { ok: false; reason: string };
+
+/** What Gantry needs of a container engine. Expected refusals are results; an engine that does not answer throws. */
+export interface Engine {
+  /** Throws with a sentence for people when the engine is down or too old. */
+  check(): Promise<void>;
+
+  /** Aborting the signal ends the build on the engine as well and rejects with the signal's reason. */
+  buildImage(request: BuildRequest, report: (event: BuildEvent) => Promise<void>, signal: AbortSignal): Promise<BuildResult>;
+  hasImage(reference: string): Promise<boolean>;
+  /** Removes a tag; the layers go with the last one. Fine when it does not exist. */
+  removeImage(reference: string): Promise<void>;
+  listImages(label: string): Promise<{ id: string; tags: string[]; labels: Record<string, string> }[]>;
+
+  /** Creates the bridge network unless it exists. `false`: the subnet overlaps another network. */
+  ensureNetwork(name: string, subnet: string, labels: Readonly<Record<string, string>>): Promise<boolean>;
+  removeNetwork(name: string): Promise<void>;
+
+  /** Creates and starts. When the engine refuses to start it, nothing is left behind. */
+  startContainer(spec: ContainerSpec): Promise<StartResult>;
+  inspect(container: string): Promise<ContainerState | undefined>;
+  /** Resolves when the container stops running, with its state then; `undefined` when it is gone. */
+  waitForExit(container: string, signal: AbortSignal): Promise<ContainerState | undefined>;
+  listContainers(label: string): Promise<ContainerState[]>;
+  /** The last lines it printed, oldest first, as text with control sequences removed. */
+  lastOutput(container: string, lines: number): Promise<string[]>;
+  /** Runs `sh -c command` in the container; on abort or after `timeoutMs` the process is killed. */
+  exec(
+    container: string,
+    command: string,
+    report: (line: string) => Promise<void>,
+    options: { timeoutMs: number; signal: AbortSignal },
+  ): Promise<{ exitCode: number | 'timed out' }>;
+  /** SIGTERM, after `graceMs` SIGKILL, then removal. Fine when it does not exist. */
+  stopAndRemove(container: string, graceMs: number): Promise<void>;
+}

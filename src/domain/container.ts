@@ -1,0 +1,40 @@
+/** Labels that mark everything we make in the Docker engine; nothing without them is ever stopped or removed. */
+export const labels = {
+  /** The store that owns the object: two Gantrys on one engine leave each other alone. */
+  store: 'gantry.store',
+  app: 'gantry.app',
+  release: 'gantry.release',
+  commit: 'gantry.commit',
+  /** Fencing number of the worker that made it: a later owner may remove what an earlier one left. */
+  fence: 'gantry.fence',
+} as const;
+
+/** Everything needed to run one container of a release; made by a pure function, carried out by the engine. */
+export type ContainerSpec = {
+  name: string;
+  image: string;
+  labels: Readonly<Record<string, string>>;
+  env: Readonly<Record<string, string>>;
+  network: string;
+  /** Fixed, so that the address outlives restarts of the container and of the engine. */
+  address: string;
+  /** The limit; swap is off. Absent: no limit. */
+  memoryBytes?: number;
+  pidsLimit: number;
+};
+
+export type ContainerState = {
+  id: string;
+  name: string;
+  labels: Readonly<Record<string, string>>;
+  running: boolean;
+  restartCount: number;
+  /** Set once it has exited. */
+  exitCode?: number;
+  /** The kernel killed its main process for memory. */
+  outOfMemory: boolean;
+  /** Process id on the host, while running. */
+  pid?: number;
+  /** Its fixed address in the network, running or not. */
+  address?: string;
+};

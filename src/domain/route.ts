@@ -1,0 +1,23 @@
+import type { AppName } from './app.ts';
+
+/** A container as the router sees it. `address` is an IP address the router can dial. */
+export type Endpoint = {
+  container: string;
+  address: string;
+  port: number;
+  release: number;
+};
+
+/**
+ * What should answer for an app's host names. `version` grows with every change of the route, so that
+ * "the router has applied version 7" is a fact that can be waited for.
+ */
+export type Route = {
+  app: AppName;
+  version: number;
+  hosts: readonly string[];
+  /** New requests go here; none means the 503 page. */
+  live: readonly Endpoint[];
+  /** Gets no new requests, finishes what it has. */
+  draining: readonly Endpoint[];
+};

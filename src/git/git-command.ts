@@ -1,0 +1,76 @@
+import { type SimpleGitOptions, simpleGit } from 'simple-git';
+
+export type GitPlace = {
+  gitDir?: string;
+  workTree?: string;
+  indexFile?: string;
+  /** Bytes for the command's standard input. */
+  input?: string;
+  signal?: AbortSignal;
+};
+
+/**
+ * Runs one git command and returns what it printed. Arguments reach git as a list, never through a shell.
+ * The server's own environment, the machine's git settings and the hooks of a repository have no influence on it.
+ */
+export async function runGit(args: readonly string[], place: GitPlace): Promise<string> {
+  // A fresh instance each time: one instance runs its commands one after the other.
+  return simpleGit({ ...hardened, baseDir: place.workTree ?? '/', ...dynamicOptions(place) })
+    .env(environment(place))
+    .raw([...args]);
+}
+
+/** The message of the error when git answers "no" by its exit status alone. */
+export const silentFailure = 'git said no';
+
+const hardened: Partial<SimpleGitOptions> = {
+  config: [
+    'safe.directory=*',
+    'core.hooksPath=/dev/null',
+    'core.attributesFile=/dev/null',
+    'core.fsync=committed,reference',
+    'gc.auto=0',
+  ],
+  allowEnvironment: [
+    'GIT_DIR',
+    'GIT_WORK_TREE',
+    'GIT_INDEX_FILE',
+    'GIT_CONFIG_GLOBAL',
+    'GIT_CONFIG_NOSYSTEM',
+    'GIT_ATTR_NOSYSTEM',
+    'GIT_NO_REPLACE_OBJECTS',
+    'GIT_LITERAL_PATHSPECS',
+    'GIT_TERMINAL_PROMPT',
+  ],
+  // The two settings that simple-git warns about, both used here to switch something off.
+  unsafe: { allowUnsafeHooksPath: true, allowUnsafeConfigPaths: true, allowUnsafeTemplateDir: true },
+  completion: { onClose: true, onExit: false },
+  // By default simple-git takes a failure that prints nothing for a success.
+  errors(error, { exitCode, stdErr }) {
+    if (error) return error;
+    if (exitCode === 0) return undefined;
+    return exitCode === 1 && stdErr.length === 0
+      ? Buffer.from(silentFailure)
+      : Buffer.concat([...stdErr, Buffer.from(`git exited with ${exitCode}`)]);
+  },
+};
+
+function dynamicOptions({ input, signal }: GitPlace): Partial<SimpleGitOptions> {
+  return { ...(input !== undefined && { input: () => input }), ...(signal && { abort: signal }) };
+}
+
+function environment({ gitDir, workTree, indexFile }: GitPlace): Record<string, string> {
+  return {
+    PATH: process.env.PATH ?? '/usr/bin:/bin',
+    LC_ALL: 'C.UTF-8',
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_CONFIG_GLOBAL: '/dev/null',
+    GIT_ATTR_NOSYSTEM: '1',
+    GIT_NO_REPLACE_OBJECTS: '1',
+    GIT_LITERAL_PATHSPECS: '1',
+    GIT_TERMINAL_PROMPT: '0',
+    ...(gitDir !== undefined && { GIT_DIR: gitDir }),
+    ...(workTree !== undefined && { GIT_WORK_TREE: workTree }),
+    ...(indexFile !== undefined && { GIT_INDEX_FILE: indexFile }),
+  };
+}

@@ -1,0 +1,65 @@
+import { randomUUID } from 'node:crypto';
+import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type AppName, parseAppName } from '../domain/app.ts';
+import { runGit } from './git-command.ts';
+import { Repository } from './repository.ts';
+
+/** The bare repositories of all apps, one folder each: `<root>/<app>.git`. */
+export class Repositories {
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  path(app: AppName): string {
+    return join(this.root, `${app}.git`);
+  }
+
+  open(app: AppName): Repository {
+    return new Repository(this.path(app));
+  }
+
+  async exists(app: AppName): Promise<boolean> {
+    // lstat: a link could point at somebody else's repository.
+    const entry = await lstat(this.path(app)).catch(() => undefined);
+    return entry?.isDirectory() ?? false;
+  }
+
+  async list(): Promise<AppName[]> {
+    const entries = await readdir(this.root, { withFileTypes: true }).catch(() => []);
+    return entries
+      .filter((entry) => entry.isDirectory() && entry.name.endsWith('.git'))
+      .map((entry) => parseAppName(entry.name.slice(0, -'.git'.length)))
+      .filter((name) => name !== undefined);
+  }
+
+  /** Makes an empty repository unless there is one. It appears all at once, also when two first pushes race. */
+  async create(app: AppName): Promise<Repository> {
+    if (await this.exists(app)) return this.open(app);
+    await mkdir(this.root, { recursive: true, mode: 0o700 });
+    const unfinished = join(this.root, `.new-${randomUUID()}`);
+    try {
+      await runGit(['init', '--bare', '--quiet', '--template=', '--initial-branch=main', unfinished], {});
+      await rename(unfinished, this.path(app));
+    } catch (error) {
+      await rm(unfinished, { recursive: true, force: true });
+      if (!(await this.exists(app)))
+        throw new Error(`could not create the repository of ${app}`, { cause: error });
+    }
+    return this.open(app);
+  }
+
+  /** Forgets everything that was ever pushed to an app. */
+  async remove(app: AppName): Promise<void> {
+    const goner = join(this.root, `.old-${randomUUID()}`);
+    try {
+      await rename(this.path(app), goner);
+    } catch (error) {
+      if (await this.exists(app)) throw error;
+      return;
+    }
+    await rm(goner, { recursive: true, force: true });
+  }
+}

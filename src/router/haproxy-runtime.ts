@@ -1,0 +1,147 @@
+import { connect } from 'node:net';
+import { backendName, type HaproxyPaths, slotName } from './haproxy-config.ts';
+import {
+  type Processes,
+  parseBackends,
+  parseHosts,
+  parseInFlight,
+  parseInfo,
+  parseProcesses,
+  parseSessions,
+  UnexpectedReply,
+} from './haproxy-replies.ts';
+import type { Backends, Hosts, Target } from './slots.ts';
+
+/** One server line: the unit of every command. */
+export type SlotAddress = { app: string; index: number };
+
+/**
+ * HAProxy's two command sockets. The runtime socket belongs to the worker that takes new connections; the master socket
+ * reaches every worker by pid. Anything but the expected reply throws.
+ */
+export class HaproxyRuntime {
+  readonly #paths: HaproxyPaths;
+
+  constructor(paths: HaproxyPaths) {
+    this.#paths = paths;
+  }
+
+  /** The pid of the worker that takes new connections. Throws when HAProxy does not answer. */
+  async workerPid(): Promise<number> {
+    return Number(parseInfo(await this.#worker('show info'), 'Pid'));
+  }
+
+  async backends(): Promise<Backends> {
+    return parseBackends(await this.#worker('show servers state'));
+  }
+
+  async backend(app: string): Promise<Backends> {
+    return parseBackends(await this.#worker(`show servers state ${backendName(app)}`));
+  }
+
+  async hosts(): Promise<Hosts> {
+    return parseHosts(await this.#worker(`show map ${this.#paths.hosts}`));
+  }
+
+  async point(slot: SlotAddress, { address, port }: Target): Promise<void> {
+    const command = `set server ${server(slot)} addr ${address} port ${port}`;
+    await this.#expect(command, /^(?:IP changed from|no need to change the addr)/);
+  }
+
+  async setState(slot: SlotAddress, state: 'ready' | 'drain' | 'maint'): Promise<void> {
+    await this.#expect(`set server ${server(slot)} state ${state}`, /^$/);
+  }
+
+  async addHost(host: string, app: string): Promise<void> {
+    await this.#expect(`add map ${this.#paths.hosts} ${host} ${backendName(app)}`, /^$/);
+  }
+
+  async setHost(host: string, app: string): Promise<void> {
+    await this.#expect(`set map ${this.#paths.hosts} ${host} ${backendName(app)}`, /^$/);
+  }
+
+  async removeHost(host: string): Promise<void> {
+    await this.#expect(`del map ${this.#paths.hosts} ${host}`, /^$/);
+  }
+
+  async processes(): Promise<Processes> {
+    return parseProcesses(await this.#master('show proc'));
+  }
+
+  /** A stopping worker hands new requests to its successor. */
+  async isStopping(worker: number): Promise<boolean> {
+    return parseInfo(await this.#master(`@!${worker} show info`), 'Stopping') === '1';
+  }
+
+  /**
+   * Requests in flight at a slot, summed over every worker, old ones too. Throws when any of them does not answer, as
+   * happens during a reload: not knowing is not zero.
+   */
+  async inFlight(slot: SlotAddress): Promise<number> {
+    const { worker, oldWorkers } = await this.processes();
+    if (worker === undefined) throw new Error('HAProxy has no worker at the moment');
+    const counts = await Promise.all(
+      [worker, ...oldWorkers].map(async (pid) => {
+        const reply = await this.#master(`@!${pid} show stat ${backendName(slot.app)} 4 -1`);
+        return parseInFlight(reply, slotName(slot.index));
+      }),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Cuts everything in flight at a slot. */
+  async shutDownSessions(slot: SlotAddress): Promise<void> {
+    await this.#expect(`shutdown sessions server ${server(slot)}`, /^$/);
+    const { oldWorkers } = await this.processes();
+    for (const pid of oldWorkers) {
+      // An old worker answers "Proxy is disabled" to the command above; single sessions can still be cut.
+      const sessions = await this.#master(`@!${pid} show sess`);
+      for (const session of parseSessions(sessions, backendName(slot.app), slotName(slot.index))) {
+        await this.#master(`@!${pid} shutdown session ${session}`);
+      }
+    }
+  }
+
+  async #expect(command: string, expected: RegExp): Promise<void> {
+    const reply = (await this.#worker(command)).trim();
+    if (!expected.test(reply)) throw new UnexpectedReply(command, reply);
+  }
+
+  #worker(command: string): Promise<string> {
+    return ask(this.#paths.runtime, command);
+  }
+
+  #master(command: string): Promise<string> {
+    return ask(this.#paths.master, command);
+  }
+}
+
+function server({ app, index }: SlotAddress): string {
+  return `${backendName(app)}/${slotName(index)}`;
+}
+
+const replyTimeoutMs = 5_000;
+
+/** One command on a connection of its own. The master socket answers only once our side is closed. */
+function ask(path: string, command: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ path, allowHalfOpen: true });
+    const chunks: Buffer[] = [];
+    const fail = (cause: Error) => {
+      socket.destroy();
+      reject(new Error(`HAProxy did not answer "${command}": ${cause.message}`, { cause }));
+    };
+    const timer = setTimeout(() => fail(new Error(`no reply within ${replyTimeoutMs} ms`)), replyTimeoutMs);
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    socket.on('error', fail);
+    socket.on('close', () => clearTimeout(timer));
+    socket.on('end', () => {
+      socket.destroy();
+      const reply = Buffer.concat(chunks).toString();
+      // Every whole reply ends in an empty line; a worker that goes away in the middle leaves half of one.
+      if (reply === '\n' || reply.endsWith('\n\n')) resolve(reply.slice(0, -1));
+      else fail(new Error(reply.trim() || 'the connection was closed without a reply'));
+    });
+    socket.end(`${command}\n`);
+  });
+}

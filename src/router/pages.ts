@@ -1,0 +1,66 @@
+type Page = { status: string; title: string; text: string };
+
+/**
+ * What a visitor sees when no app answers. The pages are the same for everybody: they never repeat the host name or
+ * anything else from the request.
+ */
+const pages = {
+  'unknown-host': {
+    status: '404 Not Found',
+    title: 'No app answers on this host name',
+    text: 'The server is up, but no app is reachable under the address you used. Check the spelling, or add the host name to an app.',
+  },
+  'no-release': {
+    status: '503 Service Unavailable',
+    title: 'This app is not answering',
+    text: 'The app is starting, has no live release, or its container does not accept connections. Try again in a moment.',
+  },
+  'bad-answer': {
+    status: '502 Bad Gateway',
+    title: 'This app broke off its answer',
+    text: 'The app closed the connection or sent something that is not HTTP. Its log may say why.',
+  },
+  'no-answer': {
+    status: '504 Gateway Timeout',
+    title: 'This app did not answer in time',
+    text: 'The app accepted the request but sent no answer. Its log may say why.',
+  },
+} as const satisfies Record<string, Page>;
+
+/** File name to content. `.http` files are whole answers for HAProxy's `errorfile`, the others are bodies. */
+export function pageFiles(): ReadonlyMap<string, string> {
+  const files = new Map<string, string>();
+  for (const [name, page] of Object.entries(pages)) {
+    files.set(`${name}.html`, html(page));
+    files.set(`${name}.txt`, `${page.title}.\n${page.text}\n`);
+    files.set(`${name}.http`, wholeAnswer(page));
+  }
+  return files;
+}
+
+function html({ title, text }: Page): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${title}</title>
+<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem}h1{font-size:1.4rem}</style>
+<h1>${title}</h1>
+<p>${text}</p>
+</html>
+`;
+}
+
+/** No keep-alive: HAProxy sends these when the connection to the app is in an unknown state. */
+function wholeAnswer(page: Page): string {
+  const body = html(page);
+  const head = [
+    `HTTP/1.1 ${page.status}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Content-Type: text/html; charset=utf-8',
+    'Cache-Control: no-store',
+    'Retry-After: 5',
+    'Connection: close',
+  ];
+  return `${head.join('\r\n')}\r\n\r\n${body}`;
+}

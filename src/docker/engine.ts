@@ -29,7 +29,11 @@ export interface Engine {
   check(): Promise<void>;
 
   /** Aborting the signal ends the build on the engine as well and rejects with the signal's reason. */
-  buildImage(request: BuildRequest, report: (event: BuildEvent) => Promise<void>, signal: AbortSignal): Promise<BuildResult>;
+  buildImage(
+    request: BuildRequest,
+    report: (event: BuildEvent) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<BuildResult>;
   hasImage(reference: string): Promise<boolean>;
   /** Removes a tag; the layers go with the last one. Fine when it does not exist. */
   removeImage(reference: string): Promise<void>;
@@ -41,6 +45,11 @@ export interface Engine {
 
   /** Creates and starts. When the engine refuses to start it, nothing is left behind. */
   startContainer(spec: ContainerSpec): Promise<StartResult>;
+  /**
+   * Makes the engine restart it, after crashes and after its own restarts. Until then a container that exits stays down,
+   * so that a candidate that crashes can be inspected.
+   */
+  keep(container: string): Promise<void>;
   inspect(container: string): Promise<ContainerState | undefined>;
   /** Resolves when the container stops running, with its state then; `undefined` when it is gone. */
   waitForExit(container: string, signal: AbortSignal): Promise<ContainerState | undefined>;

@@ -1,0 +1,51 @@
+import type { EngineClient, RawRequest } from './engine-client.ts';
+
+/** `false`: the subnet overlaps another network. */
+export async function ensureNetwork(
+  client: EngineClient,
+  name: string,
+  subnet: string,
+  labels: Readonly<Record<string, string>>,
+): Promise<boolean> {
+  if (await hasNetwork(client, name, subnet)) return true;
+  const options: RawRequest = {
+    _query: {},
+    _body: {
+      Name: name,
+      Driver: 'bridge',
+      // Engines before 25 allow two networks of one name otherwise.
+      CheckDuplicate: true,
+      Labels: labels,
+      IPAM: { Driver: 'default', Config: [{ Subnet: subnet }] },
+    },
+  };
+  const created = await client.ask('creating a network', (docker, abortSignal) =>
+    docker.createNetwork({ ...options, Name: name, abortSignal }),
+  );
+  if (created.ok) return true;
+  // Somebody else may have created it a moment ago; with the same subnet that can look like an overlap.
+  if (await hasNetwork(client, name, subnet)) return true;
+  if (/overlap/i.test(created.refusal.message)) return false;
+  throw new Error(`could not create the network ${name}: ${created.refusal.message}`);
+}
+
+export async function removeNetwork(client: EngineClient, name: string): Promise<void> {
+  const removed = await client.ask('removing a network', (docker, abortSignal) =>
+    docker.getNetwork(name).remove({ abortSignal }),
+  );
+  if (removed.ok || removed.refusal.status === 404) return;
+  throw new Error(`could not remove the network ${name}: ${removed.refusal.message}`);
+}
+
+async function hasNetwork(client: EngineClient, name: string, subnet: string): Promise<boolean> {
+  const found = await client.ask('looking for a network', (docker) => docker.getNetwork(name).inspect());
+  if (!found.ok) {
+    if (found.refusal.status === 404) return false;
+    throw new Error(`could not inspect the network ${name}: ${found.refusal.message}`);
+  }
+  const existing: unknown = found.value.IPAM?.Config?.[0]?.Subnet;
+  if (existing !== subnet) {
+    throw new Error(`the network ${name} exists with the subnet ${String(existing)}, not ${subnet}`);
+  }
+  return true;
+}

@@ -1,0 +1,106 @@
+import { readFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { selectBuildArgs } from './build-args.ts';
+import { packContext } from './build-context.ts';
+import { explainFailure } from './build-failure.ts';
+import type { BuildOutput } from './build-output.ts';
+import { BuildkitOutput } from './buildkit-output.ts';
+import { hereDocumentLine } from './dockerfile.ts';
+import type { BuildEvent, BuildRequest, BuildResult } from './engine.ts';
+import type { EngineClient } from './engine-client.ts';
+import { refusalOf } from './engine-refusal.ts';
+import { LegacyOutput } from './legacy-output.ts';
+import { readMessages } from './ndjson.ts';
+
+/** Cutting the connection is what ends a build on the engine: its RUN is killed within milliseconds. */
+export async function buildImage(
+  client: EngineClient,
+  request: BuildRequest,
+  report: (event: BuildEvent) => Promise<void>,
+  signal: AbortSignal,
+): Promise<BuildResult> {
+  signal.throwIfAborted();
+  const dockerfile = await readFile(join(request.contextDir, request.dockerfile), 'utf8');
+  const selection = selectBuildArgs(request.buildArgs, dockerfile);
+  if (!selection.ok) return selection;
+  const hereDocument = request.builder === 'legacy' ? hereDocumentLine(dockerfile) : undefined;
+  if (hereDocument !== undefined) {
+    return {
+      ok: false,
+      reason: `line ${hereDocument} of the Dockerfile has a here-document, which the legacy builder cannot run`,
+    };
+  }
+
+  const output = request.builder === 'buildkit' ? new BuildkitOutput() : new LegacyOutput();
+  const sent = await send(client, request, selection.buildArgs, output, report, signal);
+  if (!sent.ok) return explainFailure({ message: sent.refusal }, dockerfile);
+
+  const { failure, imageId, steps, cachedSteps } = output.summary();
+  if (failure !== undefined) return explainFailure(failure, dockerfile);
+  if (imageId === undefined) return { ok: false, reason: 'the engine ended the build without an image' };
+  const image = await client.call('reading the built image', (docker) => docker.getImage(imageId).inspect());
+  return { ok: true, imageId, sizeBytes: image.Size, steps, cachedSteps };
+}
+
+async function send(
+  client: EngineClient,
+  request: BuildRequest,
+  buildArgs: Record<string, string>,
+  output: BuildOutput,
+  report: (event: BuildEvent) => Promise<void>,
+  signal: AbortSignal,
+): Promise<{ ok: true } | { ok: false; refusal: string }> {
+  const context = await packContext(request.contextDir, request.dockerfile);
+  let contextError: unknown;
+  context.on('error', (error) => {
+    contextError ??= error;
+  });
+  let answer: IncomingMessage | undefined;
+  try {
+    answer = await client.dial('building an image', {
+      method: 'POST',
+      path: '/build?',
+      query: buildQuery(request, buildArgs),
+      body: context,
+      signal,
+    });
+    for await (const message of readMessages(answer)) {
+      for (const event of output.read(message)) await report(event);
+    }
+    for (const event of output.end()) await report(event);
+    return { ok: true };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (contextError !== undefined) {
+      throw new Error('could not read the files to build', { cause: contextError });
+    }
+    const refusal = refusalOf(error);
+    if (refusal === undefined) throw error;
+    return { ok: false, refusal: refusal.message };
+  } finally {
+    answer?.destroy();
+    discard(context);
+  }
+}
+
+function buildQuery(request: BuildRequest, buildArgs: Record<string, string>): Record<string, string> {
+  return {
+    t: request.tag,
+    dockerfile: request.dockerfile,
+    labels: JSON.stringify(request.labels),
+    buildargs: JSON.stringify(buildArgs),
+    rm: '1',
+    // A failed RUN of the legacy builder leaves its container behind otherwise.
+    forcerm: '1',
+    ...(request.noCache ? { nocache: '1' } : {}),
+    ...(request.builder === 'buildkit' ? { version: '2' } : {}),
+  };
+}
+
+/** Piping does not destroy the source when the request ends early: open files would stay open. */
+function discard(context: Readable): void {
+  context.unpipe();
+  context.destroy();
+}

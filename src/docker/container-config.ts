@@ -1,0 +1,26 @@
+import type { ContainerCreateOptions } from 'dockerode';
+import type { ContainerSpec } from '../domain/container.ts';
+
+/** The body of "create a container". It is born without a restart policy, so that a candidate that crashes stays down. */
+export function containerConfig(spec: ContainerSpec): ContainerCreateOptions {
+  return {
+    Image: spec.image,
+    Labels: { ...spec.labels },
+    Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`),
+    HostConfig: {
+      // Without an init, a PID 1 that has no handler for SIGTERM ignores it, and every stop takes the whole grace time.
+      Init: true,
+      // Equal to Memory means no swap; left out, the engine allows as much swap again.
+      ...(spec.memoryBytes === undefined ? {} : { Memory: spec.memoryBytes, MemorySwap: spec.memoryBytes }),
+      PidsLimit: spec.pidsLimit,
+      SecurityOpt: ['no-new-privileges'],
+      CapDrop: ['NET_RAW'],
+      LogConfig: { Type: 'local', Config: { 'max-size': '10m', 'max-file': '3' } },
+      RestartPolicy: { Name: 'no' },
+      NetworkMode: spec.network,
+    },
+    NetworkingConfig: {
+      EndpointsConfig: { [spec.network]: { IPAMConfig: { IPv4Address: spec.address } } },
+    },
+  };
+}

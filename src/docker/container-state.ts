@@ -1,0 +1,26 @@
+import type { ContainerInspectInfo } from 'dockerode';
+import type { ContainerState } from '../domain/container.ts';
+
+export function containerState(inspected: ContainerInspectInfo): ContainerState {
+  const { State, NetworkSettings } = inspected;
+  // While the engine waits to restart it, a container counts as running although no process is there.
+  const isRunning = State.Running && !State.Restarting;
+  const [network] = Object.values(NetworkSettings.Networks ?? {});
+  return {
+    id: inspected.Id,
+    name: inspected.Name.replace(/^\//, ''),
+    labels: inspected.Config.Labels ?? {},
+    running: isRunning,
+    restartCount: inspected.RestartCount,
+    exitCode: isRunning || State.Status === 'created' ? undefined : State.ExitCode,
+    outOfMemory: State.OOMKilled,
+    pid: State.Pid > 0 ? State.Pid : undefined,
+    // The engine forgets IPAddress when it stops; the configured one stays.
+    address: network?.IPAMConfig?.IPv4Address || network?.IPAddress || undefined,
+  };
+}
+
+/** It has exited at least once, whatever a restart policy made of that. */
+export function hasExited(state: ContainerState): boolean {
+  return !state.running || state.restartCount > 0;
+}

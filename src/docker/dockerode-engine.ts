@@ -1,0 +1,164 @@
+import type { ContainerSpec, ContainerState } from '../domain/container.ts';
+import { ensureNetwork, removeNetwork } from './app-network.ts';
+import { BuildContextSweeper } from './build-cache.ts';
+import { buildImage } from './build-image.ts';
+import { lastOutput } from './container-output.ts';
+import type { BuildEvent, BuildRequest, BuildResult, Engine, StartResult } from './engine.ts';
+import { defaultSocketPath, EngineClient } from './engine-client.ts';
+import { type ExecOptions, execCommand } from './exec-command.ts';
+import { removeContainer } from './remove-container.ts';
+import { startContainer } from './start-container.ts';
+import { inspectContainer, waitForExit } from './wait-for-exit.ts';
+
+/** The engine's API of release 20.10, the first with everything used here. */
+const oldestApi = '1.41';
+const checkTimeoutMs = 10_000;
+/** How many containers are inspected at once; a list alone lacks exit codes. */
+const inspectionsAtOnce = 8;
+
+export class DockerodeEngine implements Engine {
+  readonly #client: EngineClient;
+  readonly #sweeper: BuildContextSweeper;
+
+  constructor({ socketPath = defaultSocketPath }: { socketPath?: string } = {}) {
+    this.#client = new EngineClient(socketPath);
+    this.#sweeper = new BuildContextSweeper(this.#client);
+  }
+
+  async check(): Promise<void> {
+    const version = await this.#client.call(
+      'asking for its version',
+      (docker) => docker.version(),
+      checkTimeoutMs,
+    );
+    if (isAtLeast(version.ApiVersion, oldestApi)) return;
+    throw new Error(
+      `the Docker engine ${version.Version} is too old: its API is ${version.ApiVersion}, at least ${oldestApi} is needed (Docker 20.10)`,
+    );
+  }
+
+  async buildImage(
+    request: BuildRequest,
+    report: (event: BuildEvent) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<BuildResult> {
+    try {
+      return await buildImage(this.#client, request, report, signal);
+    } finally {
+      if (request.builder === 'buildkit') this.#sweeper.request();
+    }
+  }
+
+  async hasImage(reference: string): Promise<boolean> {
+    const found = await this.#client.ask('looking for an image', (docker) =>
+      docker.getImage(reference).inspect(),
+    );
+    if (!found.ok && found.refusal.status !== 404) {
+      throw new Error(`could not inspect the image ${reference}: ${found.refusal.message}`);
+    }
+    return found.ok;
+  }
+
+  async removeImage(reference: string): Promise<void> {
+    const removed = await this.#client.ask('removing an image', (docker, abortSignal) =>
+      docker.getImage(reference).remove({ abortSignal }),
+    );
+    // 409: a container uses it.
+    if (removed.ok || removed.refusal.status === 404 || removed.refusal.status === 409) return;
+    throw new Error(`could not remove the image ${reference}: ${removed.refusal.message}`);
+  }
+
+  async listImages(label: string): Promise<{ id: string; tags: string[]; labels: Record<string, string> }[]> {
+    const images = await this.#client.call('listing images', (docker, abortSignal) =>
+      docker.listImages({ filters: { label: [label] }, abortSignal }),
+    );
+    return images.map((image) => ({
+      id: image.Id,
+      tags: (image.RepoTags ?? []).filter((tag) => tag !== '<none>:<none>'),
+      labels: image.Labels ?? {},
+    }));
+  }
+
+  async ensureNetwork(
+    name: string,
+    subnet: string,
+    labels: Readonly<Record<string, string>>,
+  ): Promise<boolean> {
+    return await ensureNetwork(this.#client, name, subnet, labels);
+  }
+
+  async removeNetwork(name: string): Promise<void> {
+    await removeNetwork(this.#client, name);
+  }
+
+  async startContainer(spec: ContainerSpec): Promise<StartResult> {
+    return await startContainer(this.#client, spec);
+  }
+
+  async keep(container: string): Promise<void> {
+    await this.#client.call('setting a restart policy', (docker, abortSignal) =>
+      docker.getContainer(container).update({ RestartPolicy: { Name: 'unless-stopped' }, abortSignal }),
+    );
+  }
+
+  async inspect(container: string): Promise<ContainerState | undefined> {
+    return await inspectContainer(this.#client, container);
+  }
+
+  async waitForExit(container: string, signal: AbortSignal): Promise<ContainerState | undefined> {
+    return await waitForExit(this.#client, container, signal);
+  }
+
+  async listContainers(label: string): Promise<ContainerState[]> {
+    const listed = await this.#client.call('listing containers', (docker, abortSignal) =>
+      docker.listContainers({ all: true, filters: { label: [label] }, abortSignal }),
+    );
+    const states: ContainerState[] = [];
+    for (let from = 0; from < listed.length; from += inspectionsAtOnce) {
+      const batch = listed.slice(from, from + inspectionsAtOnce);
+      const inspected = await Promise.all(batch.map(({ Id }) => this.inspect(Id)));
+      states.push(...inspected.filter((state) => state !== undefined));
+    }
+    return states;
+  }
+
+  async lastOutput(container: string, lines: number): Promise<string[]> {
+    return await lastOutput(this.#client, container, lines);
+  }
+
+  async exec(
+    container: string,
+    command: string,
+    report: (line: string) => Promise<void>,
+    options: ExecOptions,
+  ): Promise<{ exitCode: number | 'timed out' }> {
+    return await execCommand(this.#client, container, command, report, options);
+  }
+
+  async stopAndRemove(container: string, graceMs: number): Promise<void> {
+    const stopped = await this.#client.ask(
+      'stopping a container',
+      (docker, abortSignal) =>
+        docker.getContainer(container).stop({ t: Math.ceil(graceMs / 1000), abortSignal }),
+      graceMs + 60_000,
+    );
+    if (!stopped.ok && stopped.refusal.status === 404) return;
+    // Whatever else was refused, the forced removal decides.
+    await removeContainer(this.#client, container);
+  }
+
+  /** Waits for the tidying up that builds have left behind. */
+  async close(): Promise<void> {
+    await this.#sweeper.drain();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function isAtLeast(version: string, oldest: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const [oldestMajor = 0, oldestMinor = 0] = oldest.split('.').map(Number);
+  return major > oldestMajor || (major === oldestMajor && minor >= oldestMinor);
+}

@@ -1,0 +1,91 @@
+import { type BuildOutput, type BuildSummary, describeStep, errorOf, imageIdOf } from './build-output.ts';
+import type { BuildEvent } from './engine.ts';
+import { LineBuffer } from './line-buffer.ts';
+
+const stepLine = /^Step (\d+\/\d+) : (.*)$/s;
+/** The builder's remarks about its own images and containers. */
+const remark =
+  /^( ---> ([0-9a-f]{12}|Running in [0-9a-f]{12})|Removing intermediate container [0-9a-f]{12})\n$/;
+/** It prints what the command sent to stderr in red. */
+const red = /^\x1b\[91m(.*)\x1b\[0m$/s; // oxlint-disable-line no-control-regex -- this is the escape sequence itself
+
+export class LegacyOutput implements BuildOutput {
+  #stdout = new LineBuffer();
+  #stderr = new LineBuffer();
+  /** Announced with the next message, which says whether it came from the cache. */
+  #pending: { position: string; instruction: string } | undefined;
+  #instruction: string | undefined;
+  #steps = 0;
+  #cachedSteps = 0;
+  #imageId: string | undefined;
+  #failure: BuildSummary['failure'];
+
+  read(message: Record<string, unknown>): BuildEvent[] {
+    const error = errorOf(message);
+    if (error !== undefined) {
+      this.#failure ??= { ...error, instruction: this.#instruction };
+      return this.end();
+    }
+    if (typeof message.status === 'string') return this.#readPull(message);
+    // What follows the image id repeats it ("Successfully built") and lists build arguments nobody declared.
+    if (this.#imageId !== undefined) return [];
+    this.#imageId = imageIdOf(message);
+    if (this.#imageId !== undefined) return this.end();
+    return typeof message.stream === 'string' ? this.#readStream(message.stream) : [];
+  }
+
+  end(): BuildEvent[] {
+    const events = [...this.#announce(false), ...asOutput([...this.#stdout.end(), ...this.#stderr.end()])];
+    this.#stdout = new LineBuffer();
+    this.#stderr = new LineBuffer();
+    return events;
+  }
+
+  summary(): BuildSummary {
+    return {
+      imageId: this.#imageId,
+      failure: this.#failure,
+      steps: this.#steps,
+      cachedSteps: this.#cachedSteps,
+    };
+  }
+
+  #readStream(text: string): BuildEvent[] {
+    const [, position, instruction] = stepLine.exec(text) ?? [];
+    if (position !== undefined && instruction !== undefined) {
+      const events = this.end();
+      this.#pending = { position, instruction };
+      this.#instruction = instruction;
+      this.#steps += 1;
+      return events;
+    }
+    if (this.#pending !== undefined && text === '\n') return [];
+    if (this.#pending !== undefined && text === ' ---> Using cache\n') {
+      this.#cachedSteps += 1;
+      return this.#announce(true);
+    }
+    const events = this.#announce(false);
+    if (remark.test(text)) return events;
+    const [, errorText] = red.exec(text) ?? [];
+    const lines = errorText === undefined ? this.#stdout.push(text) : this.#stderr.push(errorText);
+    return [...events, ...asOutput(lines)];
+  }
+
+  /** Pulling a base image: its milestones, without the moving bars. */
+  #readPull({ status, id, progressDetail }: Record<string, unknown>): BuildEvent[] {
+    if (progressDetail !== undefined && status !== 'Pull complete') return [];
+    const text = typeof id === 'string' ? `${id}: ${String(status)}` : String(status);
+    return [...this.#announce(false), { kind: 'output', text }];
+  }
+
+  #announce(isCached: boolean): BuildEvent[] {
+    const step = this.#pending;
+    if (step === undefined) return [];
+    this.#pending = undefined;
+    return [{ kind: 'step', text: describeStep(step.position, step.instruction, isCached) }];
+  }
+}
+
+function asOutput(lines: string[]): BuildEvent[] {
+  return lines.map((text) => ({ kind: 'output', text }));
+}

@@ -1,0 +1,92 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { promisify } from 'node:util';
+import Docker from 'dockerode';
+import { type Pack, pack } from 'tar-stream';
+
+/** No registry can be reached from the test machines, so the images that test apps start FROM are made here. */
+export const baseImage = 'gantry-test/base:1';
+export const nodeImage = 'gantry-test/node:1';
+
+const busyboxPath = '/bin/busybox';
+
+/** busybox with all its commands: sh, sleep, httpd, nc, wget, env… Made once, in about 0.1 s. */
+export async function ensureBaseImage(docker: Docker = localDocker()): Promise<string> {
+  return await ensureImage(docker, baseImage, async (tar) => {
+    await addBusybox(tar);
+  });
+}
+
+/** The same with the `node` of this machine and the libraries it is linked to. Made once, in about a second. */
+export async function ensureNodeImage(docker: Docker = localDocker()): Promise<string> {
+  return await ensureImage(docker, nodeImage, async (tar) => {
+    await addBusybox(tar);
+    await addFile(tar, 'usr/local/bin/node', await readFile(process.execPath), 0o755);
+    for (const library of await linkedLibraries(process.execPath)) {
+      await addFile(tar, library.slice(1), await readFile(library), 0o755);
+    }
+  });
+}
+
+function localDocker(): Docker {
+  return new Docker({ socketPath: '/var/run/docker.sock', host: undefined, protocol: 'http' });
+}
+
+async function ensureImage(docker: Docker, tag: string, fill: (tar: Pack) => Promise<void>): Promise<string> {
+  const exists = await docker
+    .getImage(tag)
+    .inspect()
+    .then(
+      () => true,
+      () => false,
+    );
+  if (exists) return tag;
+  const tar = pack();
+  const filled = fill(tar).then(
+    () => tar.finalize(),
+    (error: unknown) => tar.destroy(error instanceof Error ? error : new Error(String(error))),
+  );
+  const [repo, version] = tag.split(':');
+  const changes = ['ENV PATH=/usr/local/bin:/bin', 'LABEL gantry.test-base=1'];
+  const [answer] = await Promise.all([
+    docker.importImage(Readable.from(tar, { objectMode: false }), { repo, tag: version, changes }),
+    filled,
+  ]);
+  let said = '';
+  for await (const chunk of answer) said += String(chunk);
+  if (said.includes('"error"')) throw new Error(`could not import ${tag}: ${said}`);
+  return tag;
+}
+
+async function addBusybox(tar: Pack): Promise<void> {
+  const { stdout } = await promisify(execFile)(busyboxPath, ['--list']);
+  for (const folder of ['bin', 'etc', 'www', 'root', 'proc', 'sys', 'dev']) {
+    tar.entry({ name: folder, type: 'directory', mode: 0o755 });
+  }
+  tar.entry({ name: 'tmp', type: 'directory', mode: 0o1777 });
+  await addFile(tar, 'bin/busybox', await readFile(busyboxPath), 0o755);
+  for (const command of stdout.split('\n')) {
+    if (command === '' || command === 'busybox') continue;
+    tar.entry({ name: `bin/${command}`, type: 'symlink', linkname: 'busybox' });
+  }
+  await addFile(
+    tar,
+    'etc/passwd',
+    'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n',
+  );
+  await addFile(tar, 'etc/group', 'root:x:0:\nnogroup:x:65534:\n');
+}
+
+async function addFile(tar: Pack, name: string, content: Buffer | string, mode = 0o644): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    tar.entry({ name, mode }, content, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+/** Paths as the loader will look for them; a link such as /lib64 is no problem, since only names count. */
+async function linkedLibraries(binary: string): Promise<string[]> {
+  const { stdout } = await promisify(execFile)('ldd', [binary]);
+  const paths = [...stdout.matchAll(/(?:=> )?(\/\S+) \(0x/g)].map((match) => match[1] ?? '');
+  return [...new Set(paths)];
+}

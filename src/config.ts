@@ -1,0 +1,177 @@
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+/**
+ * Every setting of the server and the worker. The README's table of variables is checked against `variables` by a test.
+ * Nothing secret is in here, so it may be logged.
+ */
+export type Config = Readonly<{
+  dataDir: string;
+  /** Where git and the API listen. */
+  bind: string;
+  port: number;
+  /** How people reach git and the API from outside, without a trailing slash. */
+  url: string;
+  /** Where the router listens for the apps' visitors. */
+  httpBind: string;
+  httpPort: number;
+  /** Apps answer at `<app>.<domain>`. */
+  domain: string;
+  /** An external Redis; absent: a private one in the data folder. */
+  redisUrl: string | undefined;
+  dockerSocket: string;
+  /** Deployments at the same time in one worker process. */
+  concurrency: number;
+  hookUser: string;
+  hookTimeoutMs: number;
+  buildTimeoutMs: number;
+  healthTimeoutMs: number;
+  drainTimeoutMs: number;
+  stopTimeoutMs: number;
+  appMemoryBytes: number;
+  /** IPv4 range the apps' networks are cut from, sixteen addresses each. */
+  subnets: string;
+  keepReleases: number;
+  /** A newer push cancels an older deployment that has not begun its switch. */
+  cancelOnPush: boolean;
+  logLevel: string;
+}>;
+
+type Variable<T> = { example: string; about: string; fallback: string; parse: (text: string) => T | undefined };
+
+const text = (value: string): string | undefined => (value === '' ? undefined : value);
+const flag = (value: string): boolean | undefined =>
+  value === 'true' ? true : value === 'false' ? false : undefined;
+const int = (low: number, high: number) => (value: string) => {
+  const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
+  return number >= low && number <= high ? number : undefined;
+};
+const seconds = (value: string): number | undefined => {
+  const number = /^\d{1,6}(\.\d{1,3})?$/.test(value) ? Number(value) : 0;
+  return number > 0 ? Math.round(number * 1000) : undefined;
+};
+
+/** `512M`, `2G`, or a plain number of bytes; at least the engine's minimum of 6 MB. */
+export function parseBytes(value: string): number | undefined {
+  const match = /^(\d{1,12})([KMG]?)$/i.exec(value);
+  if (!match) return undefined;
+  const unit = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 }[(match[2] ?? '').toUpperCase()] ?? 1;
+  const bytes = Number(match[1]) * unit;
+  return bytes >= 6 * 1024 ** 2 ? bytes : undefined;
+}
+
+const variable = <T>(parse: (text: string) => T | undefined, fallback: string, example: string, about: string): Variable<T> => ({
+  parse,
+  fallback,
+  example,
+  about,
+});
+
+const defaultDataDir = process.getuid?.() === 0 ? '/var/lib/gantry' : join(homedir(), '.local/share/gantry');
+
+export const variables = {
+  GANTRY_DATA: variable(text, defaultDataDir, '/srv/gantry', 'the one folder with all data'),
+  GANTRY_BIND: variable(text, '127.0.0.1', '0.0.0.0', 'address git and the API listen on'),
+  GANTRY_PORT: variable(int(1, 65535), '8010', '8010', 'port of git and the API'),
+  GANTRY_URL: variable(url, '', 'https://deploy.example.com', 'how people reach git and the API (default `http://localhost:<port>`)'),
+  GANTRY_HTTP_BIND: variable(text, '*', '0.0.0.0', 'address the router listens on'),
+  GANTRY_HTTP_PORT: variable(int(1, 65535), '8000', '80', 'port of the router: where the apps answer'),
+  GANTRY_DOMAIN: variable(domain, 'localhost', 'apps.example.com', 'apps answer at `<app>.<domain>`'),
+  GANTRY_REDIS_URL: variable(text, '', 'redis://127.0.0.1:6379', 'an external Redis (default: a private one)'),
+  GANTRY_CONCURRENCY: variable(int(1, 64), '2', '4', 'deployments at the same time'),
+  GANTRY_HOOK_USER: variable(text, 'gantry-hook', 'nobody', 'unprivileged user the host hooks run as'),
+  GANTRY_HOOK_TIMEOUT: variable(seconds, '600', '120', 'seconds a host hook may take'),
+  GANTRY_BUILD_TIMEOUT: variable(seconds, '3600', '900', 'seconds a build may take'),
+  GANTRY_HEALTH_TIMEOUT: variable(seconds, '60', '20', 'seconds until the health check must have answered 200'),
+  GANTRY_DRAIN_TIMEOUT: variable(seconds, '30', '60', 'seconds requests in flight may take to finish on the old release'),
+  GANTRY_STOP_TIMEOUT: variable(seconds, '10', '30', 'seconds between SIGTERM and SIGKILL'),
+  GANTRY_APP_MEMORY: variable(parseBytes, '512M', '1G', 'memory limit of a container, swap off'),
+  GANTRY_SUBNETS: variable(subnet, '10.213.0.0/16', '10.99.0.0/16', 'range the apps’ networks are cut from'),
+  GANTRY_KEEP_RELEASES: variable(int(1, 1000), '10', '5', 'images of how many releases are kept'),
+  GANTRY_CANCEL_ON_PUSH: variable(flag, 'true', 'false', 'a newer push cancels an older deployment that still builds'),
+  GANTRY_LOG_LEVEL: variable(text, 'info', 'debug', 'level of the operator log'),
+  DOCKER_HOST: variable(dockerHost, 'unix:///var/run/docker.sock', 'unix:///var/run/docker.sock', 'the engine’s socket'),
+} as const;
+
+function url(value: string): string | undefined {
+  if (value === '') return '';
+  return /^https?:\/\/[^\s/?#]+(\/[^\s?#]*)?$/.test(value) ? value.replace(/\/+$/, '') : undefined;
+}
+
+function domain(value: string): string | undefined {
+  return /^[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?$/.test(value) ? value : undefined;
+}
+
+function subnet(value: string): string | undefined {
+  const match = /^(\d{1,3})\.(\d{1,3})\.0\.0\/16$/.exec(value);
+  return match && Number(match[1]) < 224 && Number(match[2]) < 256 ? value : undefined;
+}
+
+function dockerHost(value: string): string | undefined {
+  return value.startsWith('unix:///') ? value.slice('unix://'.length) : undefined;
+}
+
+/** Throws one error that names every variable that is wrong, with an example. */
+export function readConfig(env: NodeJS.ProcessEnv): Config {
+  const problems: string[] = [];
+  const read = <K extends keyof typeof variables>(name: K) => {
+    const { parse, fallback, example } = variables[name] as Variable<unknown>;
+    const value = parse(env[name] ?? fallback) ?? (env[name] === '' ? parse(fallback) : undefined);
+    if (value === undefined && (env[name] ?? '') !== '') problems.push(`${name}=${env[name]} is not valid, for example ${name}=${example}`);
+    return value as ReturnType<(typeof variables)[K]['parse']> & {};
+  };
+  for (const name of Object.keys(env)) {
+    if (name.startsWith('GANTRY_') && !(name in variables) && !outside.has(name)) problems.push(`${name} is not a setting of Gantry`);
+  }
+  const port = read('GANTRY_PORT');
+  const config: Config = {
+    dataDir: resolve(read('GANTRY_DATA')),
+    bind: read('GANTRY_BIND'),
+    port,
+    url: read('GANTRY_URL') || `http://localhost:${port}`,
+    httpBind: read('GANTRY_HTTP_BIND'),
+    httpPort: read('GANTRY_HTTP_PORT'),
+    domain: read('GANTRY_DOMAIN'),
+    redisUrl: env.GANTRY_REDIS_URL || undefined,
+    dockerSocket: read('DOCKER_HOST'),
+    concurrency: read('GANTRY_CONCURRENCY'),
+    hookUser: read('GANTRY_HOOK_USER'),
+    hookTimeoutMs: read('GANTRY_HOOK_TIMEOUT'),
+    buildTimeoutMs: read('GANTRY_BUILD_TIMEOUT'),
+    healthTimeoutMs: read('GANTRY_HEALTH_TIMEOUT'),
+    drainTimeoutMs: read('GANTRY_DRAIN_TIMEOUT'),
+    stopTimeoutMs: read('GANTRY_STOP_TIMEOUT'),
+    appMemoryBytes: read('GANTRY_APP_MEMORY'),
+    subnets: read('GANTRY_SUBNETS'),
+    keepReleases: read('GANTRY_KEEP_RELEASES'),
+    cancelOnPush: read('GANTRY_CANCEL_ON_PUSH'),
+    logLevel: read('GANTRY_LOG_LEVEL'),
+  };
+  if (problems.length > 0) throw new Error(problems.join('\n'));
+  return Object.freeze(config);
+}
+
+/** Ours, but not settings of a server: the command line's, and what the server hands to git's hook. */
+const outside = new Set(['GANTRY_TOKEN', 'GANTRY_APP', 'GANTRY_HOOK_SOCKET']);
+
+/** Every path below the data folder, so that no caller builds one by hand. */
+export function dataPaths(dataDir: string) {
+  return {
+    repositories: join(dataDir, 'git'),
+    gitConfig: join(dataDir, 'git-config'),
+    hookSocket: join(dataDir, 'hook.sock'),
+    redis: join(dataDir, 'redis'),
+    router: join(dataDir, 'router'),
+    work: join(dataDir, 'work'),
+    logs: join(dataDir, 'logs'),
+    keys: join(dataDir, 'keys'),
+    storeId: join(dataDir, 'store-id'),
+    token: join(dataDir, 'admin-token'),
+    lock: join(dataDir, 'server.lock'),
+  };
+}
+
+/** Where an app answers. The port is left out where browsers know it. */
+export function appUrl(config: Pick<Config, 'domain' | 'httpPort'>, app: string): string {
+  return `http://${app}.${config.domain}${config.httpPort === 80 ? '' : `:${config.httpPort}`}`;
+}

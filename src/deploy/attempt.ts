@@ -1,0 +1,59 @@
+import type { AppSettings } from '../domain/app-settings.ts';
+import type { AppName } from '../domain/app.ts';
+import type { Deployment } from '../domain/deployment.ts';
+import type { Endpoint } from '../domain/route.ts';
+import type { Engine } from '../docker/engine.ts';
+import type { Repository } from '../git/repository.ts';
+import type { DeployLog } from './deploy-log.ts';
+import type { HookResult } from './hook-sandbox.ts';
+
+/** A deployment at work: what is to be done, with what, and how to tell. Handed from step to step. */
+export type Attempt = {
+  deployment: Deployment;
+  settings: AppSettings;
+  /** The app's own variables as they were when the deployment was asked for. */
+  appEnv: Readonly<Record<string, string>>;
+  /** The release that serves while this deployment is made. */
+  serving: number | undefined;
+  log: DeployLog;
+  signal: AbortSignal;
+  /** Throws unless this worker still owns the app. Called before everything that others can see. */
+  guard: () => void;
+  tools: DeployTools;
+};
+
+/** What the pipeline needs of the world around it. */
+export type DeployTools = {
+  engine: Engine;
+  repository: (app: AppName) => Repository;
+  runHook: (
+    command: string,
+    checkout: string,
+    env: Readonly<Record<string, string>>,
+    report: (line: string) => Promise<void>,
+    signal: AbortSignal,
+  ) => Promise<HookResult>;
+  /** A range for the app's network that is not in `taken`, sixteen addresses as `a.b.c.d/28`. */
+  allocateSubnet: (app: AppName, taken: readonly string[]) => Promise<string>;
+  /** Records the release and points the route at the container; returns the route's version. */
+  switchRoute: (attempt: Attempt, endpoint: Endpoint, image: string) => Promise<number>;
+  /** Takes the switch back: what served before serves again. */
+  switchBack: (attempt: Attempt) => Promise<void>;
+  /** Resolves when every router follows the version; false when none did within the limit. */
+  routeApplied: (app: AppName, version: number, limitMs: number, signal: AbortSignal) => Promise<boolean>;
+  /** Resolves to true when the replaced containers have nothing in flight, to false at the limit. */
+  drained: (app: AppName, limitMs: number) => Promise<boolean>;
+  workDir: string;
+  /** Short name of this Gantry, in names of containers, networks and images. */
+  storeTag: string;
+  storeId: string;
+  fence: number;
+  limits: {
+    buildTimeoutMs: number;
+    hookTimeoutMs: number;
+    healthTimeoutMs: number;
+    switchTimeoutMs: number;
+    stopTimeoutMs: number;
+    memoryBytes: number;
+  };
+};

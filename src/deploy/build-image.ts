@@ -1,0 +1,84 @@
+import { labels } from '../domain/container.ts';
+import { injectedEnv } from '../domain/app-settings.ts';
+import { shortSha } from '../domain/app.ts';
+import type { Problem } from '../domain/deployment.ts';
+import type { BuildResult } from '../docker/engine.ts';
+import { safeText } from '../domain/safe-text.ts';
+import type { Attempt } from './attempt.ts';
+import { seconds } from './deploy-log.ts';
+import { findDockerfile } from './find-dockerfile.ts';
+
+const lastLinesKept = 20;
+
+/** Builds the checkout into an image, tagged and labelled with app, release and commit. */
+export async function buildImage(attempt: Attempt, checkoutDir: string): Promise<{ image: string } | { problem: Problem }> {
+  const { deployment, settings, log, tools, signal } = attempt;
+  const dockerfile = await findDockerfile(checkoutDir, settings.dockerfile);
+  if ('problem' in dockerfile) return dockerfile;
+
+  const began = performance.now();
+  const name = safeText(settings.dockerfile, 100);
+  await log.heading(settings.builder === 'buildkit' ? `Building ${name}` : `Building ${name} with the legacy builder`);
+
+  const lastLines: string[] = [];
+  const deadline = AbortSignal.timeout(tools.limits.buildTimeoutMs);
+  attempt.guard();
+  const image = imageTag(attempt);
+  const build = tools.engine.buildImage(
+    {
+      contextDir: checkoutDir,
+      dockerfile: dockerfile.path,
+      builder: settings.builder,
+      buildArgs: buildArguments(attempt),
+      labels: objectLabels(attempt),
+      tag: image,
+      noCache: deployment.noCache,
+    },
+    async (event) => {
+      if (event.kind === 'warning') return log.warning(safeText(event.text, 300));
+      if (event.kind === 'output') {
+        lastLines.push(event.text);
+        if (lastLines.length > lastLinesKept) lastLines.shift();
+      }
+      return log.output(event.text);
+    },
+    AbortSignal.any([signal, deadline]),
+  );
+  const result = await build.catch((error: unknown): BuildResult => {
+    signal.throwIfAborted();
+    if (deadline.aborted) return { ok: false, reason: `timed out after ${seconds(tools.limits.buildTimeoutMs)}` };
+    throw error;
+  });
+  if (!result.ok) {
+    const failed = result.command ? [`${safeText(result.command, 200)}${exitText(result.exitCode)}`] : [];
+    return { problem: { reason: safeText(result.reason, 150), details: failed, lastLines } };
+  }
+  if (result.steps > 0 && result.cachedSteps === result.steps) await log.detail(`${result.steps} of ${result.steps} steps cached`);
+  await log.detail(`done in ${seconds(performance.now() - began)}, image ${Math.max(1, Math.round(result.sizeBytes / 1e6))} MB`);
+  return { image };
+}
+
+export function imageTag({ deployment, tools }: Attempt): string {
+  return `gantry-${tools.storeTag}/${deployment.app}:v${deployment.number}-${shortSha(deployment.commit)}`;
+}
+
+export function objectLabels({ deployment, tools }: Attempt): Record<string, string> {
+  return {
+    [labels.store]: tools.storeId,
+    [labels.app]: deployment.app,
+    [labels.release]: String(deployment.number),
+    [labels.commit]: deployment.commit,
+    [labels.fence]: String(tools.fence),
+  };
+}
+
+/** Every variable, but for those that steer BuildKit itself: a frontend chosen by an app would run with its rights. */
+export function buildArguments({ appEnv, deployment, settings }: Attempt): Record<string, string> {
+  const all = { ...injectedEnv(deployment, settings.port), INSTANCE_TYPE: 'build', ...appEnv };
+  return Object.fromEntries(Object.entries(all).filter(([name]) => !name.startsWith('BUILDKIT_')));
+}
+
+function exitText(exitCode: number | undefined): string {
+  if (exitCode === undefined) return '';
+  return exitCode === 137 ? ' was killed, perhaps out of memory' : ` exited with code ${exitCode}`;
+}

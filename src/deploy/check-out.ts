@@ -1,0 +1,60 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseCommitSha, shortSha } from '../domain/app.ts';
+import type { Problem } from '../domain/deployment.ts';
+import { safeText } from '../domain/safe-text.ts';
+import type { Attempt } from './attempt.ts';
+
+/** A folder with the files of a commit. It goes when the deployment ends, however it ends. */
+export type Checkout = { dir: string; [Symbol.asyncDispose]: () => Promise<void> };
+
+/** Writes the commit's files into a folder that no other deployment has seen. */
+export async function checkOut(attempt: Attempt): Promise<{ checkout: Checkout } | { problem: Problem }> {
+  const { deployment, tools, log, signal } = attempt;
+  const repository = tools.repository(deployment.app);
+
+  const moved = await branchMoved(attempt);
+  if (moved) return { problem: moved };
+
+  // The fence is in the name: a worker that lost its lease may still be writing into its own folder.
+  const parent = join(tools.workDir, deployment.app);
+  const dir = join(parent, `${deployment.number}-${tools.fence}`);
+  await mkdir(parent, { recursive: true, mode: 0o711 });
+  await rm(dir, { recursive: true, force: true });
+  attempt.guard();
+  await repository.checkout(deployment.commit, dir, signal);
+  const checkout: Checkout = { dir, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) };
+
+  const submodules = await repository.submodulePaths(deployment.commit);
+  if (submodules.length > 0) {
+    await log.warning(`submodules are not fetched; these folders are empty: ${listed(submodules)}`);
+  }
+  const pointers = await repository.lfsPointers(deployment.commit);
+  if (pointers.length > 0) {
+    await log.warning(`Git LFS is not supported; these files are only pointers: ${listed(pointers)}`);
+  }
+  return { checkout };
+}
+
+/**
+ * A push that waited behind another was made against an older branch. When the branch has moved to a commit that this
+ * one does not contain, deploying it would silently undo that one.
+ */
+async function branchMoved(attempt: Attempt): Promise<Problem | undefined> {
+  const { deployment, tools } = attempt;
+  if (deployment.trigger !== 'push') return undefined;
+  const repository = tools.repository(deployment.app);
+  const now = await repository.readRef(`refs/heads/${deployment.branch}`);
+  const then = parseCommitSha(deployment.oldSha);
+  if (now === undefined || now === then || now === deployment.commit) return undefined;
+  if (await repository.isAncestor(now, deployment.commit)) return undefined;
+  return {
+    reason: `${safeText(deployment.branch, 100)} moved to ${shortSha(now)} while this push waited`,
+    hints: [`git pull, then push again: your commit does not contain ${shortSha(now)}`],
+  };
+}
+
+function listed(paths: readonly string[]): string {
+  const shown = paths.slice(0, 5).map((path) => safeText(path, 100));
+  return paths.length > shown.length ? `${shown.join(', ')} and ${paths.length - shown.length} more` : shown.join(', ');
+}

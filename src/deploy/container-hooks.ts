@@ -1,0 +1,27 @@
+import type { Endpoint } from '../domain/route.ts';
+import { messageOf } from '../errors.ts';
+import type { Attempt } from './attempt.ts';
+import { runHostHook } from './run-hook.ts';
+
+/** CC_RUN_SUCCEEDED_HOOK, inside the new container. Whatever it does, the deployment stays live. */
+export async function runSucceededHook(attempt: Attempt, live: Endpoint): Promise<void> {
+  const { log, settings, tools, signal } = attempt;
+  if (settings.hooks.runSucceeded === undefined) return;
+  await log.heading('Run-succeeded hook (in the container)');
+  try {
+    const { exitCode } = await tools.engine.exec(live.container, settings.hooks.runSucceeded, log.output, {
+      timeoutMs: tools.limits.hookTimeoutMs,
+      signal,
+    });
+    if (exitCode !== 0) await log.warning(`the run-succeeded hook ${exitCode === 'timed out' ? 'timed out' : `exited with code ${exitCode}`}; the release stays live`);
+  } catch (error) {
+    signal.throwIfAborted();
+    await log.warning(`the run-succeeded hook could not be run: ${messageOf(error)}; the release stays live`);
+  }
+}
+
+/** CC_RUN_FAILED_HOOK, on the host: the container it would belong to did not start. */
+export async function runFailedHook(attempt: Attempt, checkoutDir: string): Promise<void> {
+  const problem = await runHostHook(attempt, 'run-failed hook', attempt.settings.hooks.runFailed, checkoutDir);
+  if (problem) await attempt.log.warning(`the run-failed hook failed: ${problem.reason}`);
+}

@@ -1,0 +1,45 @@
+import { type ContainerSpec } from '../domain/container.ts';
+import { injectedEnv } from '../domain/app-settings.ts';
+import type { Attempt } from './attempt.ts';
+import { objectLabels } from './build-image.ts';
+
+/** What to run for a release. `PORT` is always the port the router sends to, whatever the app's variables say. */
+export function containerSpec(attempt: Attempt, image: string, network: string, address: string): ContainerSpec {
+  const { deployment, settings, appEnv, tools } = attempt;
+  return {
+    name: `gantry-${tools.storeTag}-${deployment.app}-v${deployment.number}`,
+    image,
+    labels: objectLabels(attempt),
+    env: {
+      ...injectedEnv(deployment, settings.port),
+      INSTANCE_TYPE: 'production',
+      INSTANCE_NUMBER: '0',
+      INSTANCE_ID: `${deployment.app}-v${deployment.number}-0`,
+      ...appEnv,
+      PORT: String(settings.port),
+    },
+    network,
+    address,
+    memoryBytes: tools.limits.memoryBytes,
+    pidsLimit: 4096,
+  };
+}
+
+/** An address of a /28 that no container of the app holds, going round so that a freed one is not dialled by mistake. */
+export function freeAddress(subnet: string, taken: readonly string[], start: number): string | undefined {
+  const [base = ''] = subnet.split('/');
+  const octets = base.split('.').map(Number);
+  const last = octets[3] ?? 0;
+  // .0 is the network, .1 the bridge, .15 the broadcast address.
+  for (let step = 0; step < 13; step += 1) {
+    const address = [...octets.slice(0, 3), last + 2 + ((start + step) % 13)].join('.');
+    if (!taken.includes(address)) return address;
+  }
+  return undefined;
+}
+
+/** The `index`-th /28 of a /16; there are 4096. */
+export function subnetAt(range: string, index: number): string {
+  const [a, b] = range.split('.').map(Number);
+  return `${a}.${b}.${index >> 4}.${(index & 15) << 4}/28`;
+}

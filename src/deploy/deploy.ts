@@ -1,0 +1,57 @@
+import type { DeployOutcome, Problem, Step } from '../domain/deployment.ts';
+import type { Attempt } from './attempt.ts';
+import { awaitHealthy } from './await-healthy.ts';
+import { buildImage } from './build-image.ts';
+import { checkOut } from './check-out.ts';
+import { runFailedHook, runSucceededHook } from './container-hooks.ts';
+import { runHostHook } from './run-hook.ts';
+import { startCandidate } from './start-candidate.ts';
+import { reportDrain, switchRoute } from './switch-route.ts';
+
+/**
+ * Makes a commit live, or says why not. Until the route is switched nothing touches what serves, and a candidate that
+ * is not kept removes itself, whether a step fails, throws or is aborted.
+ */
+export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
+  const { hooks } = attempt.settings;
+
+  const source = await checkOut(attempt);
+  if ('problem' in source) return failed('checkout', source.problem);
+  await using checkout = source.checkout;
+
+  const preBuild = await runHostHook(attempt, 'pre-build hook', hooks.preBuild, checkout.dir);
+  if (preBuild) return failed('pre-build hook', preBuild);
+
+  const build = await buildImage(attempt, checkout.dir);
+  if ('problem' in build) return failed('build', build.problem);
+
+  const postBuild = await runHostHook(attempt, 'post-build hook', hooks.postBuild, checkout.dir);
+  if (postBuild) return failed('post-build hook', postBuild);
+
+  const preRun = await runHostHook(attempt, 'pre-run hook', hooks.preRun, checkout.dir);
+  if (preRun) return failed('pre-run hook', preRun);
+
+  const start = await startCandidate(attempt, build.image);
+  if ('problem' in start) {
+    await runFailedHook(attempt, checkout.dir);
+    return failed('start', start.problem);
+  }
+  await using candidate = start.candidate;
+
+  const unhealthy = await awaitHealthy(attempt, candidate);
+  if (unhealthy) {
+    await runFailedHook(attempt, checkout.dir);
+    return failed('health check', unhealthy);
+  }
+
+  const unswitched = await switchRoute(attempt, candidate, build.image);
+  if (unswitched) return failed('switch', unswitched);
+
+  await reportDrain(attempt);
+  await runSucceededHook(attempt, candidate);
+  return { kind: 'live' };
+}
+
+function failed(step: Step, problem: Problem): DeployOutcome {
+  return { kind: 'failed', step, ...problem };
+}

@@ -1,0 +1,63 @@
+import type { AppName } from '../domain/app.ts';
+import { labels, type ContainerState } from '../domain/container.ts';
+import { type Deployment, isFinal } from '../domain/deployment.ts';
+import type { Route } from '../domain/route.ts';
+import type { Engine } from '../docker/engine.ts';
+
+/** What the sweep needs to know to tell a leftover from something in use. */
+export type SweepFacts = {
+  engine: Engine;
+  storeId: string;
+  route: (app: AppName) => Promise<Route | undefined>;
+  deployment: (app: AppName, number: number) => Promise<Deployment | undefined>;
+  releases: (app: AppName) => Promise<readonly number[]>;
+  keepReleases: number;
+  forgetRelease: (app: AppName, number: number) => Promise<void>;
+  stopTimeoutMs: number;
+};
+
+/**
+ * Removes containers that no route names and no deployment is making: what was drained, and what a dead worker left.
+ * `dead`: fences below it belong to workers that own the app no more, so their candidates may go, too.
+ */
+export async function sweepContainers(facts: SweepFacts, only?: { app: AppName; deadBelow: number }): Promise<number> {
+  const containers = await facts.engine.listContainers(only ? `${labels.app}=${only.app}` : `${labels.store}=${facts.storeId}`);
+  let removed = 0;
+  for (const container of containers) {
+    if (container.labels[labels.store] !== facts.storeId) continue;
+    if (await isInUse(facts, container, only?.deadBelow ?? 0)) continue;
+    await facts.engine.stopAndRemove(container.id, facts.stopTimeoutMs);
+    removed += 1;
+  }
+  return removed;
+}
+
+async function isInUse(facts: SweepFacts, container: ContainerState, deadBelow: number): Promise<boolean> {
+  const app = container.labels[labels.app] as AppName;
+  const number = Number(container.labels[labels.release]);
+  // The deployment first: between the two reads a candidate may become routed, never the other way round.
+  const deployment = await facts.deployment(app, number);
+  const isBeingMade = deployment !== undefined && !isFinal(deployment.state) && Number(container.labels[labels.fence]) >= deadBelow;
+  if (isBeingMade) return true;
+  const route = await facts.route(app);
+  return [...(route?.live ?? []), ...(route?.draining ?? [])].some((endpoint) => endpoint.container === container.id);
+}
+
+/** Removes images of failed deployments and of releases past the kept ones. */
+export async function sweepImages(facts: SweepFacts, app: AppName): Promise<void> {
+  const numbers = [...(await facts.releases(app))].sort((a, b) => b - a);
+  const kept = new Set(numbers.slice(0, facts.keepReleases));
+  const images = await facts.engine.listImages(`${labels.app}=${app}`);
+  for (const image of images) {
+    if (image.labels[labels.store] !== facts.storeId) continue;
+    const tag = image.tags.find((name) => name.includes(`/${app}:v`));
+    for (const name of image.tags.length > 0 ? image.tags : [image.id]) {
+      const number = Number(/:v(\d+)-/.exec(name)?.[1] ?? image.labels[labels.release]);
+      if (kept.has(number)) continue;
+      const deployment = await facts.deployment(app, number);
+      if (tag && deployment && !isFinal(deployment.state)) continue;
+      await facts.engine.removeImage(name);
+    }
+  }
+  for (const number of numbers.slice(facts.keepReleases)) await facts.forgetRelease(app, number);
+}

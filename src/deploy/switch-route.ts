@@ -1,0 +1,43 @@
+import type { Problem } from '../domain/deployment.ts';
+import type { Attempt } from './attempt.ts';
+import type { Candidate } from './start-candidate.ts';
+import { seconds } from './deploy-log.ts';
+
+/** Longer than this nobody is kept waiting for requests of the old release; they go on in the background. */
+const watchDrainMs = 1000;
+
+/** Points the route at the candidate and waits until every router follows. After it, the new release serves. */
+export async function switchRoute(attempt: Attempt, candidate: Candidate, image: string): Promise<Problem | undefined> {
+  const { deployment, serving, log, tools } = attempt;
+  await log.heading(serving === undefined ? `Opening traffic to v${deployment.number}` : `Switching traffic v${serving} -> v${deployment.number}`);
+  await tools.engine.keep(candidate.container);
+  attempt.guard();
+  // Whatever comes of the next call, the store may say that this container serves: only the sweep may remove it now.
+  candidate.keep();
+  const version = await tools.switchRoute(attempt, candidate, image);
+  return confirmSwitch(attempt, version);
+}
+
+/** Also where a deployment goes on whose worker died after its switch. */
+export async function confirmSwitch(attempt: Attempt, version: number): Promise<Problem | undefined> {
+  const { deployment, log, tools, signal } = attempt;
+  if (await tools.routeApplied(deployment.app, version, 5000, signal)) return undefined;
+  await log.detail('waiting for the router');
+  if (await tools.routeApplied(deployment.app, version, tools.limits.switchTimeoutMs, signal)) return undefined;
+  attempt.guard();
+  await tools.switchBack(attempt);
+  return { reason: 'the router did not take the new route', hints: ['is the server running?  gantry status'] };
+}
+
+/** Says how the replaced release ended. It is stopped once nothing is in flight, by whoever sees that first. */
+export async function reportDrain(attempt: Attempt): Promise<void> {
+  const { deployment, serving, log, tools } = attempt;
+  if (serving === undefined || serving === deployment.number) return;
+  const began = performance.now();
+  const idle = await tools.drained(deployment.app, watchDrainMs);
+  await log.detail(
+    idle
+      ? `v${serving} drained in ${seconds(performance.now() - began)} and is stopped`
+      : `v${serving} finishes its open requests in the background`,
+  );
+}

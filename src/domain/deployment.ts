@@ -1,0 +1,85 @@
+import type { AppName, CommitSha } from './app.ts';
+
+/** What started a deployment. */
+export type Trigger = 'push' | 'redeploy';
+
+export type DeploymentState = 'queued' | 'running' | 'live' | 'failed' | 'cancelled' | 'superseded';
+
+export function isFinal(state: DeploymentState): boolean {
+  return state !== 'queued' && state !== 'running';
+}
+
+/** One attempt to make a commit live, numbered per app. */
+export type Deployment = {
+  app: AppName;
+  number: number;
+  state: DeploymentState;
+  trigger: Trigger;
+  commit: CommitSha;
+  subject: string;
+  /** The branch the commit was pushed to. */
+  branch: string;
+  /** Where the branch stood when the push began; all zeros for a new branch. */
+  oldSha: string;
+  /** Name of the account that asked for it. */
+  by: string;
+  noCache: boolean;
+  /** How often a worker began it; more than once when a worker died. */
+  runs: number;
+  /** The route points at its container: from here on it can only become live. */
+  switched: boolean;
+  createdAt: Date;
+  startedAt: Date | undefined;
+  endedAt: Date | undefined;
+  /** One line, when it did not become live. */
+  reason: string | undefined;
+  supersededBy: number | undefined;
+  /** Its verdict reached a connected pusher. */
+  reported: boolean;
+};
+
+export type Step =
+  | 'checkout'
+  | 'pre-build hook'
+  | 'build'
+  | 'post-build hook'
+  | 'pre-run hook'
+  | 'start'
+  | 'health check'
+  | 'switch';
+
+/** How a deployment ended. Expected failures of an app are values, never exceptions. */
+export type DeployOutcome =
+  | { kind: 'live' }
+  | ({ kind: 'failed'; step: Step } & Problem)
+  | { kind: 'cancelled'; reason: string }
+  | { kind: 'superseded'; by: number };
+
+/** What is wrong with an app, for the person who pushed it. */
+export type Problem = {
+  /** Fits git's status line: no full stop, no line break. */
+  reason: string;
+  /** Facts about the cause, one line each. */
+  details?: readonly string[];
+  /** The last lines the command or container printed. */
+  lastLines?: readonly string[];
+  /** What to do next. */
+  hints?: readonly string[];
+};
+
+/** Why a running deployment is told to stop; the reason of its AbortSignal. First cause wins. */
+export type StopCause =
+  | { kind: 'newer push'; by: number }
+  | { kind: 'cancelled'; reason: string }
+  | { kind: 'shutdown' }
+  | { kind: 'lease lost' };
+
+export class Stopped extends Error {
+  readonly stop: StopCause;
+
+  constructor(stop: StopCause) {
+    super(`deployment stopped: ${stop.kind}`);
+    this.name = 'Stopped';
+    this.stop = stop;
+  }
+}

@@ -1,0 +1,103 @@
+import type { AppName } from '../domain/app.ts';
+import type { Endpoint, Route } from '../domain/route.ts';
+import { messageOf } from '../errors.ts';
+import type { Logger } from '../logger.ts';
+import type { RouteStore } from '../store/route-store.ts';
+import type { StoreEvents } from '../store/store-events.ts';
+import type { Router } from './router.ts';
+
+/** Everything is looked at this often even without a hint; also how often the router says that it is alive. */
+const lookEveryMs = 1500;
+
+export type RouteAgentOptions = {
+  /** Names this router among those that follow the same store. */
+  id: string;
+  router: Router;
+  routes: RouteStore;
+  events: StoreEvents;
+  hostsOf: (app: AppName) => readonly string[];
+  drainTimeoutMs: number;
+  logger: Logger;
+};
+
+/** Carries the routes of the store to one router, and what the router did back to the store. */
+export class RouteAgent {
+  readonly #options: RouteAgentOptions;
+  readonly #draining = new Map<string, Promise<void>>();
+  readonly #stop = new AbortController();
+  readonly #announced = new Map<AppName, number>();
+  #wake = (): void => {};
+  #dirty = true;
+  #loop: Promise<void> | undefined;
+
+  constructor(options: RouteAgentOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    const stopListening = this.#options.events.listen((event) => {
+      if (event.kind !== 'route') return;
+      this.#dirty = true;
+      this.#wake();
+    });
+    this.#loop = this.#run().finally(stopListening);
+  }
+
+  /** Lets go of the router, which serves on. Drains that are under way are taken up by the next agent. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.#wake();
+    await this.#loop;
+    await Promise.allSettled(this.#draining.values());
+  }
+
+  async #run(): Promise<void> {
+    const { id, router, routes, hostsOf, logger } = this.#options;
+    while (!this.#stop.signal.aborted) {
+      this.#dirty = false;
+      try {
+        const wanted = await routes.all(hostsOf);
+        await router.apply(wanted);
+        await routes.acknowledge(id, wanted);
+        const changed = wanted.filter((route) => this.#announced.get(route.app) !== route.version);
+        await routes.announceApplied(changed);
+        for (const route of changed) this.#announced.set(route.app, route.version);
+        this.#drain(wanted);
+      } catch (err) {
+        if (!this.#stop.signal.aborted) logger.error({ err }, 'routes could not be applied');
+      }
+      if (!this.#dirty && !this.#stop.signal.aborted) await this.#pause();
+    }
+  }
+
+  #drain(wanted: readonly Route[]): void {
+    for (const route of wanted) {
+      for (const endpoint of route.draining) {
+        if (this.#draining.has(endpoint.container)) continue;
+        const draining = this.#drainOne(route.app, endpoint).finally(() => this.#draining.delete(endpoint.container));
+        this.#draining.set(endpoint.container, draining);
+      }
+    }
+  }
+
+  async #drainOne(app: AppName, endpoint: Endpoint): Promise<void> {
+    const { router, routes, drainTimeoutMs, logger } = this.#options;
+    try {
+      const how = await router.drain(app, endpoint, drainTimeoutMs, this.#stop.signal);
+      await routes.forgetDrained(app, endpoint);
+      logger.info({ app, release: endpoint.release, how }, 'release drained');
+    } catch (error) {
+      if (!this.#stop.signal.aborted) logger.warn({ app, reason: messageOf(error) }, 'drain will be tried again');
+    }
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, lookEveryMs);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

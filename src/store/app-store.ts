@@ -1,0 +1,92 @@
+import type { Redis } from 'ioredis';
+import type { App, AppName } from '../domain/app.ts';
+import { keys, type StoreEvent } from './keys.ts';
+import type { Sealer } from './sealing.ts';
+
+/** Apps and their variables. Values are sealed before they reach Redis. */
+export class AppStore {
+  readonly #redis: Redis;
+  readonly #sealer: Sealer;
+
+  constructor(redis: Redis, sealer: Sealer) {
+    this.#redis = redis;
+    this.#sealer = sealer;
+  }
+
+  async list(): Promise<App[]> {
+    const names = ((await this.#redis.smembers(keys.apps)) as AppName[]).sort();
+    const apps = await Promise.all(names.map((name) => this.get(name)));
+    return apps.filter((app) => app !== undefined);
+  }
+
+  async get(name: AppName): Promise<App | undefined> {
+    if ((await this.#redis.sismember(keys.apps, name)) === 0) return undefined;
+    const fields = await this.#redis.hgetall(keys.app(name));
+    return {
+      name,
+      branch: fields.branch ?? '',
+      live: fields.live ? Number(fields.live) : undefined,
+      createdAt: new Date(fields.createdAt ?? 0),
+    };
+  }
+
+  /** Fine when it exists already. */
+  async create(name: AppName): Promise<void> {
+    await this.#redis
+      .multi()
+      .hsetnx(keys.app(name), 'createdAt', new Date().toISOString())
+      .sadd(keys.apps, name)
+      .publish(keys.channel, JSON.stringify({ kind: 'route', app: name, version: 0 } satisfies StoreEvent))
+      .exec();
+  }
+
+  async env(app: AppName): Promise<Record<string, string>> {
+    return this.openEnv(app, await this.#redis.hgetall(keys.env(app)));
+  }
+
+  /** Opens variables that were copied, still sealed, into a deployment. */
+  openEnv(app: AppName, sealed: Readonly<Record<string, string>>): Record<string, string> {
+    const env: Record<string, string> = Object.create(null) as Record<string, string>;
+    for (const [name, token] of Object.entries(sealed)) env[name] = this.#sealer.open(token, context(app, name));
+    return env;
+  }
+
+  async setEnv(app: AppName, changes: Readonly<Record<string, string>>): Promise<void> {
+    const sealed = Object.entries(changes).map(([name, value]) => [name, this.#sealer.seal(value, context(app, name))]);
+    if (sealed.length > 0) await this.#redis.hset(keys.env(app), Object.fromEntries(sealed) as Record<string, string>);
+  }
+
+  /** How many of the names existed. */
+  async unsetEnv(app: AppName, names: readonly string[]): Promise<number> {
+    return names.length === 0 ? 0 : this.#redis.hdel(keys.env(app), ...names);
+  }
+
+  /** A number of its own for each app, from which its network is cut. */
+  async subnetIndex(app: AppName, taken: readonly number[]): Promise<number> {
+    return (await this.#redis.eval(
+      subnetScript,
+      2,
+      keys.app(app),
+      keys.subnets,
+      JSON.stringify(taken),
+    )) as number;
+  }
+}
+
+function context(app: AppName, name: string): string {
+  return `${app}\0${name}`;
+}
+
+/** Keeps the app's index unless it is in `taken` (its range overlaps somebody else's network); else gives the next free one. */
+const subnetScript = `
+local appKey, subnetsKey, taken = KEYS[1], KEYS[2], cjson.decode(ARGV[1])
+local refused = {}
+for _, index in ipairs(taken) do refused[tostring(index)] = true end
+local mine = redis.call('HGET', appKey, 'subnet')
+if mine and not refused[mine] then return tonumber(mine) end
+local index = 0
+while refused[tostring(index)] or redis.call('SISMEMBER', subnetsKey, index) == 1 do index = index + 1 end
+redis.call('SADD', subnetsKey, index)
+redis.call('HSET', appKey, 'subnet', index)
+return index
+`;

@@ -1,0 +1,389 @@
+import type { Redis } from 'ioredis';
+import type { AppName, CommitSha } from '../domain/app.ts';
+import type { Deployment, DeploymentState, Trigger } from '../domain/deployment.ts';
+import type { Endpoint } from '../domain/route.ts';
+import { keys } from './keys.ts';
+
+/** A new deployment as a push or a person asks for it. */
+export type DeploymentRequest = {
+  app: AppName;
+  /** Random, made by the asker: asking twice with one id makes one deployment. */
+  requestId: string;
+  trigger: Trigger;
+  commit: CommitSha;
+  subject: string;
+  branch: string;
+  oldSha: string;
+  by: string;
+  noCache: boolean;
+};
+
+/**
+ * Deployments and the hand-over of them between processes. Every change is one Lua script, and every script may run
+ * twice with the same input: ioredis sends a command again when its answer was lost in a reconnect.
+ */
+export class DeploymentStore {
+  readonly #redis: Redis;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+  }
+
+  /**
+   * Makes the deployment the one the app should have, superseding an older one that still waits.
+   * When the same commit is already on its way, nothing is made and that one is returned with `attached`.
+   */
+  async request(request: DeploymentRequest): Promise<{ number: number; attached: boolean }> {
+    const { app, requestId, ...fields } = request;
+    const [number, attached] = (await this.#redis.eval(
+      requestScript,
+      4,
+      keys.app(app),
+      keys.env(app),
+      keys.request(requestId),
+      keys.apps,
+      app,
+      new Date().toISOString(),
+      JSON.stringify({ ...fields, noCache: fields.noCache ? '1' : '' }),
+      keys.deployment(app, 0).slice(0, -1),
+      keys.log(app, 0).slice(0, -1),
+      keys.channel,
+    )) as [number, number];
+    return { number, attached: attached === 1 };
+  }
+
+  async get(app: AppName, number: number): Promise<Deployment | undefined> {
+    const fields = await this.#redis.hgetall(keys.deployment(app, number));
+    return fields.state ? parseDeployment(app, number, fields) : undefined;
+  }
+
+  /** The newest ones first. */
+  async list(app: AppName, count: number): Promise<Deployment[]> {
+    const last = Number((await this.#redis.hget(keys.app(app), 'seq')) ?? 0);
+    const numbers = Array.from({ length: Math.min(count, last) }, (_, index) => last - index);
+    const found = await Promise.all(numbers.map((number) => this.get(app, number)));
+    return found.filter((deployment) => deployment !== undefined);
+  }
+
+  /** Deployments a worker should be on: the desired one of every app that is not settled. */
+  async unsettled(): Promise<AppName[]> {
+    const apps = (await this.#redis.smembers(keys.apps)) as AppName[];
+    const open: AppName[] = [];
+    for (const app of apps) {
+      const desired = await this.#redis.hget(keys.app(app), 'desired');
+      const state = desired && (await this.#redis.hget(keys.deployment(app, Number(desired)), 'state'));
+      if (state === 'queued' || state === 'running') open.push(app);
+    }
+    return open;
+  }
+
+  /** The deployment the app should have next or has in work, whatever its state. */
+  async desired(app: AppName): Promise<Deployment | undefined> {
+    const number = await this.#redis.hget(keys.app(app), 'desired');
+    return number ? this.get(app, Number(number)) : undefined;
+  }
+
+  /**
+   * Takes the app's newest unsettled deployment for the holder of `fence`. One that a dead worker left behind and that
+   * is not wanted any more becomes superseded; one begun more than `maxRuns` times becomes failed. `undefined`: nothing to do.
+   */
+  async claim(app: AppName, fence: number, maxRuns: number): Promise<Deployment | undefined> {
+    const number = (await this.#redis.eval(
+      claimScript,
+      1,
+      keys.app(app),
+      fence,
+      new Date().toISOString(),
+      keys.deployment(app, 0).slice(0, -1),
+      keys.log(app, 0).slice(0, -1),
+      keys.channel,
+      maxRuns,
+    )) as number | null;
+    return number === null ? undefined : this.get(app, number);
+  }
+
+  /**
+   * The commit of a swap: points the route at `endpoint` and records the release, in one step that a worker whose fence
+   * is stale cannot pass. Returns the version of the route to wait for.
+   */
+  async switchRoute(
+    app: AppName,
+    number: number,
+    fence: number,
+    endpoint: Endpoint,
+    image: string,
+    hosts: readonly string[],
+  ): Promise<{ version: number } | 'stale'> {
+    const version = (await this.#redis.eval(
+      switchScript,
+      6,
+      keys.app(app),
+      keys.deployment(app, number),
+      keys.route(app),
+      keys.routeVersion,
+      keys.release(app, number),
+      keys.releases(app),
+      fence,
+      number,
+      JSON.stringify(endpoint),
+      image,
+      JSON.stringify(hosts),
+      new Date().toISOString(),
+      app,
+      keys.channel,
+    )) as number;
+    return version < 0 ? 'stale' : { version };
+  }
+
+  /** Takes a switch back that no router followed: the route is again what it was, and this container drains. */
+  async switchBack(app: AppName, number: number, fence: number): Promise<void> {
+    await this.#redis.eval(
+      switchBackScript,
+      6,
+      keys.app(app),
+      keys.deployment(app, number),
+      keys.route(app),
+      keys.routeVersion,
+      keys.release(app, number),
+      keys.releases(app),
+      fence,
+      number,
+      app,
+      keys.channel,
+    );
+  }
+
+  /** Gives a running deployment back to the queue, as if this worker had not begun it. */
+  async handBack(app: AppName, number: number, fence: number): Promise<void> {
+    await this.#redis.eval(handBackScript, 2, keys.app(app), keys.deployment(app, number), fence);
+  }
+
+  /** Writes how a deployment ended, and the last record of its log. False: somebody else owns the app by now. */
+  async finish(
+    app: AppName,
+    number: number,
+    fence: number,
+    end: { state: DeploymentState; reason?: string; supersededBy?: number },
+  ): Promise<boolean> {
+    const done = (await this.#redis.eval(
+      finishScript,
+      3,
+      keys.app(app),
+      keys.deployment(app, number),
+      keys.log(app, number),
+      fence,
+      number,
+      end.state,
+      end.reason ?? '',
+      end.supersededBy ?? '',
+      new Date().toISOString(),
+      app,
+      keys.channel,
+    )) as number;
+    return done === 1;
+  }
+
+  /** Asks whoever runs it to stop; a waiting one is cancelled at once. */
+  async cancel(app: AppName, number: number, reason: string): Promise<'cancelled' | 'asked' | 'too late'> {
+    return (await this.#redis.eval(
+      cancelScript,
+      3,
+      keys.app(app),
+      keys.deployment(app, number),
+      keys.log(app, number),
+      number,
+      reason,
+      new Date().toISOString(),
+      app,
+      keys.channel,
+    )) as 'cancelled' | 'asked' | 'too late';
+  }
+
+  /** The sealed variables as they were when the deployment was asked for. */
+  async sealedEnv(app: AppName, number: number): Promise<Record<string, string>> {
+    const flat = JSON.parse((await this.#redis.hget(keys.deployment(app, number), 'env')) ?? '[]') as unknown;
+    const entries = Array.isArray(flat) ? (flat as string[]) : [];
+    const env: Record<string, string> = Object.create(null) as Record<string, string>;
+    for (let index = 0; index + 1 < entries.length; index += 2) env[entries[index] ?? ''] = entries[index + 1] ?? '';
+    return env;
+  }
+
+  /** Remembers that a connected pusher was told how it ended. */
+  async markReported(app: AppName, number: number): Promise<void> {
+    await this.#redis.hset(keys.deployment(app, number), 'reported', '1');
+  }
+}
+
+function parseDeployment(app: AppName, number: number, fields: Record<string, string>): Deployment {
+  const date = (text: string | undefined): Date | undefined => (text ? new Date(text) : undefined);
+  return {
+    app,
+    number,
+    state: fields.state as DeploymentState,
+    trigger: fields.trigger as Trigger,
+    commit: fields.commit as CommitSha,
+    subject: fields.subject ?? '',
+    branch: fields.branch ?? '',
+    oldSha: fields.oldSha ?? '',
+    by: fields.by ?? '',
+    noCache: fields.noCache === '1',
+    runs: Number(fields.runs ?? 0),
+    switched: fields.switched === '1',
+    createdAt: date(fields.createdAt) ?? new Date(0),
+    startedAt: date(fields.startedAt),
+    endedAt: date(fields.endedAt),
+    reason: fields.reason || undefined,
+    supersededBy: fields.supersededBy ? Number(fields.supersededBy) : undefined,
+    reported: fields.reported === '1',
+  };
+}
+
+/** The end of a deployment in Lua, shared by the scripts: state first, then the terminal record of the log. */
+const endInLua = `
+local function finish(depKey, logKey, app, number, state, reason, by, now, channel)
+  redis.call('HSET', depKey, 'state', state, 'reason', reason, 'supersededBy', by, 'endedAt', now)
+  redis.call('XADD', logKey, '*', 'end', state)
+  redis.call('PUBLISH', channel, cjson.encode({kind = 'ended', app = app, number = tonumber(number)}))
+end
+`;
+
+const requestScript = `${endInLua}
+local appKey, envKey, requestKey, appsKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local app, now, fields, depPrefix, logPrefix, channel = ARGV[1], ARGV[2], cjson.decode(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
+local made = redis.call('GET', requestKey)
+if made then return {tonumber(made), 0} end
+local desired = redis.call('HGET', appKey, 'desired')
+if desired then
+  local depKey = depPrefix .. desired
+  local old = redis.call('HMGET', depKey, 'state', 'commit', 'trigger', 'cancel')
+  if (old[1] == 'queued' or old[1] == 'running') and old[2] == fields.commit and old[3] == fields.trigger and not old[4] then
+    return {tonumber(desired), 1}
+  end
+end
+local number = redis.call('HINCRBY', appKey, 'seq', 1)
+redis.call('SADD', appsKey, app)
+redis.call('HSETNX', appKey, 'createdAt', now)
+if fields.branch ~= '' then redis.call('HSETNX', appKey, 'branch', fields.branch) end
+local flat = {}
+for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = value end
+redis.call('HSET', depPrefix .. number, 'state', 'queued', 'createdAt', now,
+  'env', cjson.encode(redis.call('HGETALL', envKey)), unpack(flat))
+redis.call('HSET', appKey, 'desired', number)
+redis.call('SET', requestKey, number, 'EX', 86400)
+if desired and redis.call('HGET', depPrefix .. desired, 'state') == 'queued' then
+  finish(depPrefix .. desired, logPrefix .. desired, app, desired, 'superseded', 'superseded by #' .. number, number, now, channel)
+end
+redis.call('PUBLISH', channel, cjson.encode({kind = 'stop', app = app}))
+return {number, 0}
+`;
+
+const claimScript = `${endInLua}
+local appKey = KEYS[1]
+local fence, now, depPrefix, logPrefix, channel, maxRuns = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+if redis.call('HGET', appKey, 'fence') ~= fence then return nil end
+local app = string.match(appKey, '([^:]+)$')
+local desired = redis.call('HGET', appKey, 'desired')
+local current = redis.call('HGET', appKey, 'current')
+if current and current ~= desired then
+  local left = redis.call('HMGET', depPrefix .. current, 'state', 'switched')
+  if left[1] == 'running' then
+    if left[2] == '1' then
+      desired = current
+    else
+      finish(depPrefix .. current, logPrefix .. current, app, current, 'superseded', 'superseded by #' .. desired, desired, now, channel)
+    end
+  end
+end
+if not desired then return nil end
+local depKey = depPrefix .. desired
+local state, by = unpack(redis.call('HMGET', depKey, 'state', 'runBy'))
+if state ~= 'queued' and state ~= 'running' then return nil end
+if by ~= fence then
+  local runs = redis.call('HINCRBY', depKey, 'runs', 1)
+  if runs > maxRuns then
+    finish(depKey, logPrefix .. desired, app, desired, 'failed', 'the worker died ' .. maxRuns .. ' times during this deployment', '', now, channel)
+    return nil
+  end
+end
+redis.call('HSET', depKey, 'state', 'running', 'runBy', fence)
+redis.call('HSETNX', depKey, 'startedAt', now)
+redis.call('HSET', appKey, 'current', desired)
+return tonumber(desired)
+`;
+
+const switchScript = `
+local appKey, depKey, routeKey, versionKey, releaseKey, releasesKey = unpack(KEYS)
+local fence, number, endpoint, image, hosts, now, app, channel = unpack(ARGV)
+if redis.call('HGET', appKey, 'fence') ~= fence then return -1 end
+local old = redis.call('GET', routeKey)
+if redis.call('HGET', depKey, 'switched') == '1' then return cjson.decode(old).version end
+local route = {app = app, version = redis.call('INCR', versionKey), hosts = cjson.decode(hosts), live = {cjson.decode(endpoint)}, draining = {}}
+if old then
+  local before = cjson.decode(old)
+  for _, list in ipairs({before.draining or {}, before.live or {}}) do
+    for _, gone in ipairs(list) do table.insert(route.draining, gone) end
+  end
+end
+redis.call('SET', routeKey, cjson.encode(route))
+redis.call('HSET', depKey, 'routeBefore', old or '', 'liveBefore', redis.call('HGET', appKey, 'live') or '')
+local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env')
+redis.call('HSET', releaseKey, 'image', image, 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'createdAt', now)
+redis.call('ZADD', releasesKey, number, number)
+redis.call('HSET', depKey, 'switched', '1')
+redis.call('HSET', appKey, 'live', number)
+redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
+return route.version
+`;
+
+const switchBackScript = `
+local appKey, depKey, routeKey, versionKey, releaseKey, releasesKey = unpack(KEYS)
+local fence, number, app, channel = unpack(ARGV)
+if redis.call('HGET', appKey, 'fence') ~= fence or redis.call('HGET', depKey, 'switched') ~= '1' then return 0 end
+local now = cjson.decode(redis.call('GET', routeKey))
+local before = redis.call('HGET', depKey, 'routeBefore')
+before = before ~= '' and cjson.decode(before) or {live = {}, draining = {}}
+local route = {app = app, version = redis.call('INCR', versionKey), hosts = now.hosts, live = before.live, draining = now.live}
+for _, gone in ipairs(before.draining or {}) do table.insert(route.draining, gone) end
+redis.call('SET', routeKey, cjson.encode(route))
+local live = redis.call('HGET', depKey, 'liveBefore')
+if live == '' then redis.call('HDEL', appKey, 'live') else redis.call('HSET', appKey, 'live', live) end
+redis.call('DEL', releaseKey)
+redis.call('ZREM', releasesKey, number)
+redis.call('HSET', depKey, 'switched', '')
+redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
+return 1
+`;
+
+const handBackScript = `
+if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] or redis.call('HGET', KEYS[2], 'runBy') ~= ARGV[1] then return 0 end
+if redis.call('HGET', KEYS[2], 'state') ~= 'running' then return 0 end
+redis.call('HINCRBY', KEYS[2], 'runs', -1)
+redis.call('HSET', KEYS[2], 'state', 'queued', 'runBy', '')
+redis.call('HDEL', KEYS[1], 'current')
+return 1
+`;
+
+const finishScript = `${endInLua}
+local appKey, depKey, logKey = KEYS[1], KEYS[2], KEYS[3]
+local fence, number, state, reason, by, now, app, channel = unpack(ARGV)
+if redis.call('HGET', appKey, 'fence') ~= fence then return 0 end
+local was = redis.call('HGET', depKey, 'state')
+if was ~= 'running' then return was == state and 1 or 0 end
+finish(depKey, logKey, app, number, state, reason, by, now, channel)
+if redis.call('HGET', appKey, 'current') == number then redis.call('HDEL', appKey, 'current') end
+return 1
+`;
+
+const cancelScript = `${endInLua}
+local appKey, depKey, logKey = KEYS[1], KEYS[2], KEYS[3]
+local number, reason, now, app, channel = unpack(ARGV)
+local state, switched = unpack(redis.call('HMGET', depKey, 'state', 'switched'))
+if state == 'queued' then
+  finish(depKey, logKey, app, number, 'cancelled', reason, '', now, channel)
+  return 'cancelled'
+end
+if state ~= 'running' or switched == '1' then return 'too late' end
+redis.call('HSET', depKey, 'cancel', reason)
+redis.call('PUBLISH', channel, cjson.encode({kind = 'stop', app = app}))
+return 'asked'
+`;

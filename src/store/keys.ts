@@ -1,0 +1,36 @@
+import type { AppName } from '../domain/app.ts';
+import { prefix } from './redis.ts';
+
+/** The names of everything we keep in Redis, in one place because the scripts touch several of them at once. */
+export const keys = {
+  meta: `${prefix}:meta`,
+  apps: `${prefix}:apps`,
+  app: (app: AppName) => `${prefix}:app:${app}`,
+  env: (app: AppName) => `${prefix}:env:${app}`,
+  deployment: (app: AppName, number: number) => `${prefix}:dep:${app}:${number}`,
+  release: (app: AppName, number: number) => `${prefix}:release:${app}:${number}`,
+  releases: (app: AppName) => `${prefix}:releases:${app}`,
+  /** Remembers which deployment a push made, so that a repeated script makes no second one. */
+  request: (id: string) => `${prefix}:request:${id}`,
+  lease: (app: AppName) => `${prefix}:lease:${app}`,
+  log: (app: AppName, number: number) => `${prefix}:log:${app}:${number}`,
+  route: (app: AppName) => `${prefix}:route:${app}`,
+  routeVersion: `${prefix}:route-version`,
+  routers: `${prefix}:routers`,
+  router: (id: string) => `${prefix}:router:${id}`,
+  routerAlive: (id: string) => `${prefix}:router:${id}:alive`,
+  subnets: `${prefix}:subnets`,
+  tokens: `${prefix}:tokens`,
+  /** One channel for hints that save a poll; losing a message costs time, never correctness. */
+  channel: `${prefix}:events`,
+  bull: `${prefix}:bull`,
+} as const;
+
+/** What is said on the channel. */
+export type StoreEvent =
+  /** A deployment was superseded or cancelled: whoever runs the app looks again. */
+  | { kind: 'stop'; app: AppName }
+  | { kind: 'route'; app: AppName; version: number }
+  | { kind: 'applied'; app: AppName; version: number }
+  | { kind: 'drained'; app: AppName; container: string }
+  | { kind: 'ended'; app: AppName; number: number };

@@ -1,0 +1,90 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { gunzip, gzip } from 'node:zlib';
+import type { Redis } from 'ioredis';
+import type { AppName } from '../domain/app.ts';
+import type { DeploymentState } from '../domain/deployment.ts';
+import type { LogLine } from '../domain/log-line.ts';
+import { keys } from './keys.ts';
+import { decodeLines, encodeLine } from './log-codec.ts';
+import type { StreamWatch } from './stream-watch.ts';
+
+/** What a follower gets: lines with the id to resume after, at last the end. */
+export type LogChunk = { id: string; lines: LogLine[] } | { id: string; end: DeploymentState };
+
+const liveForSeconds = 3600;
+
+/** Reads logs of deployments: live ones from Redis, finished ones from gzip files in the data folder. */
+export class LogReader {
+  readonly #redis: Redis;
+  readonly #watch: StreamWatch;
+  readonly #dir: string;
+
+  constructor(redis: Redis, watch: StreamWatch, dir: string) {
+    this.#redis = redis;
+    this.#watch = watch;
+    this.#dir = dir;
+  }
+
+  /**
+   * Every chunk after `afterId`, history first, then live until the end. The caller sets the pace: nothing is buffered
+   * for a follower who does not ask for more. Throws the signal's reason on abort.
+   */
+  async *follow(app: AppName, number: number, signal: AbortSignal, afterId = '0-0'): AsyncGenerator<LogChunk> {
+    let last = afterId;
+    const archived = await this.#archived(app, number);
+    if (archived && (await this.#redis.exists(keys.log(app, number))) === 0) {
+      if (last === '0-0' && archived.lines.length > 0) yield { id: '0-1', lines: archived.lines };
+      yield { id: '0-2', end: archived.end };
+      return;
+    }
+    for (;;) {
+      signal.throwIfAborted();
+      const entries = await this.#redis.xrange(keys.log(app, number), `(${last}`, '+', 'COUNT', 64);
+      for (const [id, [field, value = '']] of entries) {
+        last = id;
+        if (field === 'end') {
+          yield { id, end: value as DeploymentState };
+          return;
+        }
+        yield { id, lines: decodeLines(value) };
+      }
+      if (entries.length === 0) await this.#watch.next(keys.log(app, number), last, signal);
+    }
+  }
+
+  /** Writes a finished log to its file and lets Redis forget it in an hour. Fine to repeat. */
+  async archive(app: AppName, number: number, state: DeploymentState): Promise<void> {
+    const key = keys.log(app, number);
+    if (existsSync(this.#file(app, number))) {
+      await this.#redis.expire(key, liveForSeconds, 'NX').catch(() => this.#redis.expire(key, liveForSeconds));
+      return;
+    }
+    const entries = await this.#redis.xrange(key, '-', '+');
+    const text = entries.map(([, [field, value = '']]) => (field === 't' ? value : '')).join('');
+    await mkdir(join(this.#dir, app), { recursive: true, mode: 0o700 });
+    const file = this.#file(app, number);
+    await writeFile(`${file}.new`, await promisify(gzip)(`${state}\n${text}`), { mode: 0o600 });
+    await rename(`${file}.new`, file);
+    await this.#redis.expire(key, liveForSeconds);
+  }
+
+  async #archived(app: AppName, number: number): Promise<{ lines: LogLine[]; end: DeploymentState } | undefined> {
+    const packed = await readFile(this.#file(app, number)).catch(() => undefined);
+    if (!packed) return undefined;
+    const text = (await promisify(gunzip)(packed)).toString('utf8');
+    const head = text.indexOf('\n');
+    return { end: text.slice(0, head) as DeploymentState, lines: decodeLines(text.slice(head + 1)) };
+  }
+
+  #file(app: AppName, number: number): string {
+    return join(this.#dir, app, `${number}.gz`);
+  }
+}
+
+/** Adds a line to the log of a deployment nobody runs yet, for example while it waits. */
+export async function noteInLog(redis: Redis, app: AppName, number: number, line: LogLine): Promise<void> {
+  await redis.xadd(keys.log(app, number), '*', 't', encodeLine(line));
+}

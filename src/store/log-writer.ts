@@ -1,0 +1,140 @@
+import type { Redis } from 'ioredis';
+import type { AppName } from '../domain/app.ts';
+import type { LogLine } from '../domain/log-line.ts';
+import { keys } from './keys.ts';
+import { encodeLine } from './log-codec.ts';
+
+export type LogLimits = { headBytes: number; tailBytes: number; lineBytes: number };
+
+export const defaultLogLimits: LogLimits = { headBytes: 4 * 1024 ** 2, tailBytes: 256 * 1024, lineBytes: 8 * 1024 };
+
+/** How much may wait for Redis before whoever writes has to wait as well. */
+const pendingLimit = 64 * 1024;
+
+/**
+ * Writes the log of one deployment. A line is sent at once when nothing is on its way, else with the next batch.
+ * Output of the app is kept up to a limit, then only its tail: between the two stands one line that says how much is missing.
+ */
+export class LogWriter {
+  readonly #redis: Redis;
+  readonly #keys: [string, string];
+  readonly #fence: string;
+  readonly #mask: (text: string) => string;
+  readonly #limits: LogLimits;
+  #pending = '';
+  #sending: Promise<void> | undefined;
+  #outputBytes = 0;
+  #tail: string[] = [];
+  #tailBytes = 0;
+  #dropped = { lines: 0, bytes: 0 };
+
+  constructor(options: {
+    redis: Redis;
+    app: AppName;
+    number: number;
+    fence: number;
+    mask: (text: string) => string;
+    limits?: LogLimits;
+  }) {
+    this.#redis = options.redis;
+    this.#keys = [keys.app(options.app), keys.log(options.app, options.number)];
+    this.#fence = String(options.fence);
+    this.#mask = options.mask;
+    this.#limits = options.limits ?? defaultLogLimits;
+  }
+
+  /** Resolves when the line is sent or may wait; that is the back-pressure a flood needs. */
+  async write(line: LogLine): Promise<void> {
+    const encoded = encodeLine({ kind: line.kind, text: cut(this.#mask(line.text), this.#limits.lineBytes) });
+    if (line.kind === 'output') {
+      if (this.#outputBytes >= this.#limits.headBytes) {
+        this.#keepInTail(encoded);
+        return;
+      }
+      this.#outputBytes += encoded.length;
+    } else {
+      this.#flushTail();
+    }
+    this.#pending += encoded;
+    await this.#send();
+  }
+
+  /** Everything written so far is in Redis when this resolves. */
+  async flush(): Promise<void> {
+    this.#flushTail();
+    while (this.#pending !== '' || this.#sending) {
+      await (this.#sending ?? this.#start());
+    }
+  }
+
+  async #send(): Promise<void> {
+    if (!this.#sending) void this.#start();
+    while (this.#pending.length > pendingLimit && this.#sending) await this.#sending;
+  }
+
+  #start(): Promise<void> {
+    const batch = this.#pending;
+    this.#pending = '';
+    this.#sending = this.#redis
+      .eval(appendScript, 2, ...this.#keys, this.#fence, batch)
+      .then(
+        () => {},
+        () => {}, // a log that cannot be written must not fail the deployment; the lease notices a dead Redis
+      )
+      .then(() => {
+        this.#sending = undefined;
+        if (this.#pending !== '') void this.#start();
+      });
+    return this.#sending;
+  }
+
+  #keepInTail(encoded: string): void {
+    this.#tail.push(encoded);
+    this.#tailBytes += encoded.length;
+    this.#dropped.lines += 1;
+    this.#dropped.bytes += encoded.length;
+    // Trimmed in large steps: shifting a long array once per line is what makes a flood slow.
+    if (this.#tailBytes > 2 * this.#limits.tailBytes) this.#trimTail();
+  }
+
+  #trimTail(): void {
+    let first = this.#tail.length;
+    let bytes = 0;
+    while (first > 0 && bytes + (this.#tail[first - 1]?.length ?? 0) <= this.#limits.tailBytes) {
+      first -= 1;
+      bytes += this.#tail[first]?.length ?? 0;
+    }
+    this.#tail = this.#tail.slice(first);
+    this.#tailBytes = bytes;
+  }
+
+  #flushTail(): void {
+    if (this.#tail.length === 0) return;
+    this.#trimTail();
+    const lines = this.#dropped.lines - this.#tail.length;
+    if (lines > 0) {
+      const size = ((this.#dropped.bytes - this.#tailBytes) / 1024 ** 2).toFixed(1);
+      const limit = (this.#limits.headBytes / 1024 ** 2).toFixed(0);
+      this.#pending += encodeLine({
+        kind: 'detail',
+        text: `... ${lines} lines (${size} MiB) not kept: output passed the ${limit} MiB limit ...`,
+      });
+    }
+    this.#pending += this.#tail.join('');
+    this.#tail = [];
+    this.#tailBytes = 0;
+    this.#dropped = { lines: 0, bytes: 0 };
+    if (!this.#sending) void this.#start();
+  }
+}
+
+function cut(text: string, limit: number): string {
+  return text.length <= limit ? text : `${text.slice(0, limit)} ... (${text.length - limit} characters cut)`;
+}
+
+/** A worker that lost its lease must not write behind the terminal record of somebody else. */
+const appendScript = `
+if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return 0 end
+redis.call('XADD', KEYS[2], '*', 't', ARGV[2])
+return 1
+`;

@@ -1,0 +1,47 @@
+import { Redis, type RedisOptions } from 'ioredis';
+
+/** A Redis by URL, or the private one by the path of its unix socket. */
+export type RedisAddress = { url: string } | { socket: string };
+
+export const prefix = 'gantry';
+
+const retryStrategy = (attempt: number): number => Math.min(100 * attempt, 2000);
+
+function connect(address: RedisAddress, options: RedisOptions): Redis {
+  const redis =
+    'url' in address
+      ? new Redis(address.url, { retryStrategy, ...options })
+      : new Redis({ path: address.socket, retryStrategy, ...options });
+  // Without a listener ioredis prints every failed attempt; whoever awaits a command learns of it anyway.
+  redis.on('error', () => {});
+  return redis;
+}
+
+/** For work that waits for Redis to come back: workers, readers, blocking commands. */
+export function patientRedis(address: RedisAddress): Redis {
+  return connect(address, { maxRetriesPerRequest: null });
+}
+
+/**
+ * For answering people: fails within two seconds when Redis is away.
+ * Never add `skipWaitingForReady`: with the offline queue off, BullMQ then never initialises.
+ */
+export function hastyRedis(address: RedisAddress): Redis {
+  return connect(address, { maxRetriesPerRequest: 1, commandTimeout: 2000, enableOfflineQueue: false });
+}
+
+/** Refuses a Redis that would lose deployments; returns warnings about one that might. */
+export async function checkRedis(redis: Redis): Promise<string[]> {
+  const info = await redis.info();
+  const field = (name: string): string => new RegExp(`^${name}:(.*)$`, 'm').exec(info)?.[1]?.trim() ?? '';
+  const [major = 0, minor = 0] = field('redis_version').split('.').map(Number);
+  if (major < 6 || (major === 6 && minor < 2)) throw new Error(`Redis ${field('redis_version')} is too old; 6.2 or newer is needed`);
+  if (field('maxmemory_policy') !== 'noeviction') {
+    throw new Error(`Redis may evict keys (maxmemory-policy ${field('maxmemory_policy')}), which loses deployments; set it to noeviction`);
+  }
+  if (field('role') !== 'master') throw new Error(`Redis is a ${field('role')}, Gantry needs the master`);
+  const warnings: string[] = [];
+  if (field('aof_enabled') === '0') warnings.push('Redis runs without an append-only file: a crash loses the latest deployments');
+  if (field('aof_last_write_status') !== 'ok') warnings.push('Redis cannot write its append-only file: check its disk');
+  return warnings;
+}

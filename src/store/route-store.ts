@@ -1,0 +1,94 @@
+import type { Redis } from 'ioredis';
+import type { AppName } from '../domain/app.ts';
+import type { Endpoint, Route } from '../domain/route.ts';
+import { keys, type StoreEvent } from './keys.ts';
+
+const aliveMs = 5000;
+
+/**
+ * The routes as they should be, and how far each router has got. Only the switch script of a deployment adds an endpoint;
+ * routers report what they applied, and an endpoint leaves the route when every router has drained it.
+ */
+export class RouteStore {
+  readonly #redis: Redis;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+  }
+
+  async get(app: AppName): Promise<Route | undefined> {
+    const text = await this.#redis.get(keys.route(app));
+    return text ? parseRoute(text) : undefined;
+  }
+
+  /** One route for every app; an app without a release has one with nobody behind it. */
+  async all(hostsOf: (app: AppName) => readonly string[]): Promise<Route[]> {
+    const apps = ((await this.#redis.smembers(keys.apps)) as AppName[]).sort();
+    if (apps.length === 0) return [];
+    const texts = await this.#redis.mget(apps.map((app) => keys.route(app)));
+    return apps.map((app, index) => {
+      const text = texts[index];
+      return text ? { ...parseRoute(text), hosts: hostsOf(app) } : { app, version: 0, hosts: hostsOf(app), live: [], draining: [] };
+    });
+  }
+
+  /** A router says that everything up to these versions is what it does. */
+  async acknowledge(router: string, routes: readonly Route[]): Promise<void> {
+    const applied = Object.fromEntries(routes.map((route) => [route.app, String(route.version)]));
+    const change = this.#redis.multi().sadd(keys.routers, router).set(keys.routerAlive(router), '1', 'PX', aliveMs);
+    if (routes.length > 0) change.hset(keys.router(router), applied);
+    await change.exec();
+  }
+
+  async announceApplied(routes: readonly Route[]): Promise<void> {
+    for (const route of routes) await this.#publish({ kind: 'applied', app: route.app, version: route.version });
+  }
+
+  async keepAlive(router: string): Promise<void> {
+    await this.#redis.multi().sadd(keys.routers, router).set(keys.routerAlive(router), '1', 'PX', aliveMs).exec();
+  }
+
+  /**
+   * Whether every living router does at least this version. A router that is away may still serve the old route, so
+   * with none alive the answer is no.
+   */
+  async isApplied(app: AppName, version: number): Promise<boolean> {
+    const routers = await this.#redis.smembers(keys.routers);
+    let alive = 0;
+    for (const router of routers) {
+      if ((await this.#redis.exists(keys.routerAlive(router))) === 0) continue;
+      alive += 1;
+      if (Number((await this.#redis.hget(keys.router(router), app)) ?? -1) < version) return false;
+    }
+    return alive > 0;
+  }
+
+  /** Takes a drained endpoint out of the route. Nothing dials it any more: its container may go. */
+  async forgetDrained(app: AppName, endpoint: Endpoint): Promise<void> {
+    await this.#redis.eval(forgetScript, 1, keys.route(app), endpoint.container);
+    await this.#publish({ kind: 'drained', app, container: endpoint.container });
+  }
+
+  async #publish(event: StoreEvent): Promise<void> {
+    await this.#redis.publish(keys.channel, JSON.stringify(event));
+  }
+}
+
+function parseRoute(text: string): Route {
+  const route = JSON.parse(text) as Route;
+  // Redis' cjson writes an empty list as {}.
+  const list = <T>(value: unknown): T[] => (Array.isArray(value) ? (value as T[]) : []);
+  return { ...route, hosts: list(route.hosts), live: list(route.live), draining: list(route.draining) };
+}
+
+const forgetScript = `
+local text = redis.call('GET', KEYS[1])
+if not text then return 0 end
+local route, kept, found = cjson.decode(text), {}, 0
+for _, endpoint in ipairs(route.draining or {}) do
+  if endpoint.container == ARGV[1] then found = 1 else table.insert(kept, endpoint) end
+end
+route.draining = kept
+redis.call('SET', KEYS[1], cjson.encode(route))
+return found
+`;

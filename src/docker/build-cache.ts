@@ -1,14 +1,20 @@
 import { messageOf } from '../errors.ts';
 import type { EngineClient } from './engine-client.ts';
 
-/** The start of the description of what BuildKit keeps of a context that came as a tar. */
-const contextRecord = 'http url http://build-context-';
 const timeoutMs = 120_000;
 
-type CacheRecord = { ID: string; Description: string; InUse: boolean };
+export type CacheRecord = {
+  ID: string;
+  Description: string;
+  InUse: boolean;
+  Shared: boolean;
+  /** `Parents` from API 1.42 on. */
+  Parent?: string;
+  Parents?: string[] | null;
+};
 
 /**
- * Drops the contexts that BuildKit keeps, in full size and for ever, after each build; layers stay cached.
+ * Drops what BuildKit keeps, in full size and for ever, of the context of each build; layers stay cached.
  * One sweep at a time: it lists everything the engine has, and one sweep serves all builds that ended before it.
  */
 export class BuildContextSweeper {
@@ -53,8 +59,7 @@ export class BuildContextSweeper {
       timeoutMs,
     );
     for (const record of usage.BuildCache ?? []) {
-      if (record.InUse || !record.Description.startsWith(contextRecord)) continue;
-      await this.#drop(record.ID);
+      if (isContextLeftover(record)) await this.#drop(record.ID);
     }
   }
 
@@ -68,4 +73,15 @@ export class BuildContextSweeper {
     });
     for await (const _ of answer) void _;
   }
+}
+
+/**
+ * The tar itself, one per build, and the files out of it, one copy per distinct content. The latter looks like the first
+ * COPY of a stage FROM scratch; where that one belongs to an image it is shared, and elsewhere it is cheap to repeat.
+ */
+export function isContextLeftover(record: CacheRecord): boolean {
+  if (record.InUse) return false;
+  if (record.Description.startsWith('http url http://build-context-')) return true;
+  const hasParent = Boolean(record.Parent) || (record.Parents ?? []).length > 0;
+  return record.Description === 'fileop target' && !hasParent && !record.Shared;
 }

@@ -43,14 +43,15 @@ export function explainFailure(
 /** Each layer of the builder puts its own words in front of the cause. */
 function withoutPrefixes(message: string): string {
   const prefix =
-    /^(failed to solve( with frontend [\w.]+)?|failed to create LLB definition|failed to compute cache key|failed to calculate checksum of ref [^:]+(::\S+)?|rpc error: code = \w+ desc =|dockerfile parse error):? /;
+    /^(failed to solve( with frontend [\w.]+)?|failed to create LLB definition|failed to compute cache key|failed to calculate checksum of ref [^:]+(::\S+)?|rpc error: code = \w+ desc =|dockerfile parse error|failed to create shim task|OCI runtime create failed|runc create failed|unable to start container process):? /;
   let cause = message.trim().replace(/\s*\n\s*/g, ' ');
   while (prefix.test(cause)) cause = cause.replace(prefix, '');
-  return cause;
+  return cause.replace(/: unknown$/, '');
 }
 
 function mentions(message: string, image: string): boolean {
-  return message.includes(image.replace(/@.*$/, '').replace(/^docker\.io\//, ''));
+  const repository = image.replace(/^docker\.io\//, '').replace(/(:[^/]*)?(@.*)?$/, '');
+  return message.includes(repository);
 }
 
 function quote(instruction: string): string {

@@ -33,7 +33,10 @@ export async function buildImage(
     };
   }
 
-  const output = request.builder === 'buildkit' ? new BuildkitOutput() : new LegacyOutput();
+  const output =
+    request.builder === 'buildkit'
+      ? new BuildkitOutput()
+      : new LegacyOutput({ hasLabelStep: Object.keys(request.labels).length > 0 });
   const sent = await send(client, request, selection.buildArgs, output, report, signal);
   if (!sent.ok) return explainFailure({ message: sent.refusal }, dockerfile);
 

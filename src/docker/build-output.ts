@@ -48,7 +48,6 @@ export function errorOf(
   return code === 0 ? { message: said } : { message: said, exitCode: code };
 }
 
-/** `docker.io/library/node:20` is what people call `node:20`. */
 export function describeStep(position: string, instruction: string, isCached: boolean): string {
   return `[${position}] ${instruction}${isCached ? ' (cached)' : ''}`;
 }

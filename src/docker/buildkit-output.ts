@@ -6,6 +6,9 @@ import { LineBuffer } from './line-buffer.ts';
 /** `[build 2/5] RUN npm ci`; everything else, `[internal]` and `exporting to image`, is BuildKit's own business. */
 const stepName = /^\[(?!internal\])([^\]]*\d+\/\d+)\] (.*)$/s;
 
+/** Looking up a base image fails in a vertex that is otherwise hidden. */
+const baseImageName = /^\[internal\] load metadata for (.*)$/;
+
 type Step = { position: string; instruction: string; isAnnounced: boolean; isCached: boolean };
 
 export class BuildkitOutput implements BuildOutput {
@@ -57,8 +60,13 @@ export class BuildkitOutput implements BuildOutput {
   }
 
   #announce(vertex: Vertex): BuildEvent[] {
-    const [, position, instruction] = stepName.exec(vertex.name) ?? [];
-    if (position === undefined || instruction === undefined) return [];
+    const [, position, written] = stepName.exec(vertex.name) ?? [];
+    if (position === undefined || written === undefined) {
+      const [, image] = baseImageName.exec(vertex.name) ?? [];
+      if (image !== undefined && vertex.error !== '') this.#failedInstruction ??= shortened(`FROM ${image}`);
+      return [];
+    }
+    const instruction = shortened(written);
     const step = this.#steps.get(vertex.digest) ?? {
       position,
       instruction,
@@ -95,6 +103,11 @@ export class BuildkitOutput implements BuildOutput {
     this.#lines.delete(vertex);
     return streams.flatMap((buffer) => asOutput(buffer.end()));
   }
+}
+
+/** BuildKit writes out the registry that people leave away. */
+function shortened(instruction: string): string {
+  return instruction.replace(/^FROM docker\.io\/(library\/)?/, 'FROM ');
 }
 
 /** When one step fails, those running beside it are cancelled; they are not the cause. */

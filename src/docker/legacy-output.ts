@@ -2,7 +2,7 @@ import { type BuildOutput, type BuildSummary, describeStep, errorOf, imageIdOf }
 import type { BuildEvent } from './engine.ts';
 import { LineBuffer } from './line-buffer.ts';
 
-const stepLine = /^Step (\d+\/\d+) : (.*)$/s;
+const stepLine = /^Step (\d+)\/(\d+) : (.*)$/s;
 /** The builder's remarks about its own images and containers. */
 const remark =
   /^( ---> ([0-9a-f]{12}|Running in [0-9a-f]{12})|Removing intermediate container [0-9a-f]{12})\n$/;
@@ -10,6 +10,8 @@ const remark =
 const red = /^\x1b\[91m(.*)\x1b\[0m$/s; // oxlint-disable-line no-control-regex -- this is the escape sequence itself
 
 export class LegacyOutput implements BuildOutput {
+  /** The builder appends a LABEL instruction of its own for the labels in the request. */
+  readonly #hasLabelStep: boolean;
   #stdout = new LineBuffer();
   #stderr = new LineBuffer();
   /** Announced with the next message, which says whether it came from the cache. */
@@ -20,6 +22,10 @@ export class LegacyOutput implements BuildOutput {
   #imageId: string | undefined;
   #failure: BuildSummary['failure'];
 
+  constructor({ hasLabelStep }: { hasLabelStep: boolean }) {
+    this.#hasLabelStep = hasLabelStep;
+  }
+
   read(message: Record<string, unknown>): BuildEvent[] {
     const error = errorOf(message);
     if (error !== undefined) {
@@ -27,10 +33,11 @@ export class LegacyOutput implements BuildOutput {
       return this.end();
     }
     if (typeof message.status === 'string') return this.#readPull(message);
-    // What follows the image id repeats it ("Successfully built") and lists build arguments nobody declared.
-    if (this.#imageId !== undefined) return [];
-    this.#imageId = imageIdOf(message);
-    if (this.#imageId !== undefined) return this.end();
+    const imageId = imageIdOf(message);
+    if (imageId !== undefined) {
+      this.#imageId = imageId;
+      return this.end();
+    }
     return typeof message.stream === 'string' ? this.#readStream(message.stream) : [];
   }
 
@@ -51,14 +58,11 @@ export class LegacyOutput implements BuildOutput {
   }
 
   #readStream(text: string): BuildEvent[] {
-    const [, position, instruction] = stepLine.exec(text) ?? [];
-    if (position !== undefined && instruction !== undefined) {
-      const events = this.end();
-      this.#pending = { position, instruction };
-      this.#instruction = instruction;
-      this.#steps += 1;
-      return events;
-    }
+    const [, number, total, instruction] = stepLine.exec(text) ?? [];
+    if (instruction !== undefined) return this.#beginStep(Number(number), Number(total), instruction);
+    // Each stage ends with an image id. Until the next step the builder only repeats it ("Successfully built"), and lists
+    // the build arguments nobody declared.
+    if (this.#imageId !== undefined) return [];
     if (this.#pending !== undefined && text === '\n') return [];
     if (this.#pending !== undefined && text === ' ---> Using cache\n') {
       this.#cachedSteps += 1;
@@ -69,6 +73,16 @@ export class LegacyOutput implements BuildOutput {
     const [, errorText] = red.exec(text) ?? [];
     const lines = errorText === undefined ? this.#stdout.push(text) : this.#stderr.push(errorText);
     return [...events, ...asOutput(lines)];
+  }
+
+  #beginStep(number: number, total: number, instruction: string): BuildEvent[] {
+    const events = this.end();
+    this.#imageId = undefined;
+    this.#instruction = instruction;
+    if (this.#hasLabelStep && number === total) return events;
+    this.#pending = { position: `${number}/${this.#hasLabelStep ? total - 1 : total}`, instruction };
+    this.#steps += 1;
+    return events;
   }
 
   /** Pulling a base image: its milestones, without the moving bars. */

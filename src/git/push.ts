@@ -1,5 +1,5 @@
-import type { AppName } from '../domain/app.ts';
 import type { Account } from '../domain/account.ts';
+import type { AppName } from '../domain/app.ts';
 
 /** One "old new ref" of a push, as git sends it to the hook. All zeros mean "does not exist". Names are hostile text. */
 export type RefUpdate = { ref: string; oldSha: string; newSha: string };

@@ -1,0 +1,229 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Git } from 'node-git-server';
+import { type Account, canDeploy } from '../domain/account.ts';
+import { type AppName, appNameRule, parseAppName } from '../domain/app.ts';
+import { safeText } from '../domain/safe-text.ts';
+import { UserError } from '../errors.ts';
+import type { Logger } from '../logger.ts';
+import { type Credentials, parseCredentials } from './credentials.ts';
+import { advertise } from './git-advertisement.ts';
+import { gitBody } from './git-body.ts';
+import { type ExchangeLimits, GitExchange } from './git-exchange.ts';
+import { GitRefusal, sendRefusal } from './git-refusal.ts';
+import { type GitRoute, parseGitRoute } from './git-route.ts';
+import type { PushRegistry } from './push-registry.ts';
+import type { Repositories } from './repositories.ts';
+import { type Release, TransferSlots } from './transfer-slots.ts';
+
+export type Authenticate = (
+  credentials: Credentials | undefined,
+  remoteAddress: string,
+) => Promise<Account | { refused: string; status: 401 | 403 | 429 }>;
+
+export type GitEndpointOptions = {
+  repositories: Repositories;
+  authenticate: Authenticate;
+  may: (account: Account, app: AppName, action: 'read' | 'deploy') => boolean;
+  /** Throws a UserError with a text for the pusher while no push can be accepted. */
+  ensureReady: () => Promise<void>;
+  appExists: (app: AppName) => Promise<boolean>;
+  pushes: PushRegistry;
+  logger: Logger;
+  limits?: Partial<GitLimits>;
+};
+
+export type GitLimits = Omit<ExchangeLimits, 'maxBodyBytes'> & {
+  maxPushBytes: number;
+  maxFetchRequestBytes: number;
+  /** Running git processes; a push that is only being deployed does not count. */
+  transfers: number;
+  transfersPerAccount: number;
+  /** Requests that may wait for one of them. */
+  waitingTransfers: number;
+};
+
+export const defaultGitLimits: GitLimits = {
+  bodyIdleMs: 90_000,
+  stallMs: 600_000,
+  terminateAfterMs: 10_000,
+  maxPushBytes: 512 * 1024 * 1024,
+  maxFetchRequestBytes: 32 * 1024 * 1024,
+  transfers: 32,
+  transfersPerAccount: 16,
+  waitingTransfers: 256,
+};
+
+type Admitted = { route: GitRoute; app: AppName; account: Account };
+
+/**
+ * git's smart HTTP protocol, mounted before everything else on a plain http.Server.
+ * Both requests of a push are checked in full: the second one can be sent without the first.
+ */
+export class GitEndpoint {
+  readonly #options: GitEndpointOptions;
+  readonly #limits: GitLimits;
+  readonly #slots: TransferSlots;
+  readonly #package: Git;
+  readonly #exchanges = new Map<GitExchange, Promise<void>>();
+
+  constructor(options: GitEndpointOptions) {
+    this.#options = options;
+    this.#limits = { ...defaultGitLimits, ...options.limits };
+    this.#slots = new TransferSlots({
+      total: this.#limits.transfers,
+      perAccount: this.#limits.transfersPerAccount,
+      waiting: this.#limits.waitingTransfers,
+    });
+    this.#package = new Git((folder) => `${options.repositories.root}/${folder ?? ''}`, {
+      autoCreate: false,
+    });
+    // Typed for its own events only, but it is an emitter, and one without this listener ends the process.
+    (this.#package as NodeJS.EventEmitter).on('error', (error: Error) => {
+      options.logger.error({ err: error }, 'git did not start');
+    });
+  }
+
+  /** Whether a request is git's. Everything else belongs to somebody else. */
+  handles(req: IncomingMessage): boolean {
+    return parseGitRoute(req.url ?? '') !== undefined;
+  }
+
+  handle(req: IncomingMessage, res: ServerResponse): void {
+    req.on('error', () => {});
+    res.on('error', () => {});
+    this.#serve(req, res).catch((error: unknown) => sendRefusal(req, res, this.#refusalFor(error)));
+  }
+
+  /** Waits a moment for running transfers, then cuts them off. Close the HookSocket first: it ends pushes politely. */
+  async close(graceMs: number): Promise<void> {
+    const running = Promise.all(this.#exchanges.values());
+    const timer = setTimeout(() => {
+      for (const exchange of this.#exchanges.keys()) exchange.abort();
+    }, graceMs);
+    await running;
+    clearTimeout(timer);
+  }
+
+  async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const route = parseGitRoute(req.url ?? '');
+    if (!route) throw new GitRefusal(404, 'not found');
+    if (req.method !== route.method) throw new GitRefusal(405, 'method not allowed', { Allow: route.method });
+    const app = parseAppName(route.name);
+    if (!app) throw new GitRefusal(404, `"${safeText(route.name)}" cannot be an app: ${appNameRule}`);
+
+    const account = await this.#authenticate(req);
+    await this.#authorise({ route, app, account });
+    const closed = closing(res);
+    const release = await this.#slots.acquire(account.tokenId, closed);
+    if (closed.aborted) return release?.();
+    if (!release) {
+      throw new GitRefusal(503, 'the server is busy; try again in a minute', { 'Retry-After': '60' });
+    }
+    try {
+      await (route.method === 'GET'
+        ? this.#advertise({ route, app, account }, req, res)
+        : this.#exchange({ route, app, account }, req, res, release));
+    } finally {
+      release();
+    }
+  }
+
+  async #authenticate(req: IncomingMessage): Promise<Account> {
+    const credentials = parseCredentials(req.headers.authorization);
+    const answer = await this.#options.authenticate(credentials, req.socket.remoteAddress ?? '');
+    if (!('refused' in answer)) return answer;
+    throw new GitRefusal(
+      answer.status,
+      answer.refused,
+      answer.status === 401 ? { 'WWW-Authenticate': 'Basic realm="gantry", charset="UTF-8"' } : {},
+    );
+  }
+
+  async #authorise({ route, app, account }: Admitted): Promise<void> {
+    const { may, appExists, repositories, ensureReady } = this.#options;
+    const isPush = route.service === 'receive-pack';
+    const exists = await appExists(app);
+    const isKnown = exists && (may(account, app, 'read') || may(account, app, 'deploy'));
+    const isAllowed =
+      may(account, app, isPush ? 'deploy' : 'read') && (exists || (isPush && canDeploy(account, app)));
+    if (!isAllowed) {
+      // Who may not know that an app exists reads the same as about one that does not.
+      if (!isKnown) throw new GitRefusal(404, `app "${app}" not found or not yours`);
+      throw new GitRefusal(
+        403,
+        `token "${safeText(account.name)}" may not ${isPush ? 'deploy to' : 'read'} "${app}"`,
+      );
+    }
+    if (route.method === 'POST') {
+      if (!(await repositories.exists(app))) throw new GitRefusal(404, `app "${app}" not found or not yours`);
+      return;
+    }
+    if (isPush) await ensureReady();
+    await repositories.create(app);
+  }
+
+  async #advertise({ route, app }: Admitted, req: IncomingMessage, res: ServerResponse): Promise<void> {
+    await advertise(this.#package, {
+      app,
+      service: route.service,
+      res,
+      isVersion2: speaksVersion2(req, route),
+      stallMs: this.#limits.stallMs,
+    });
+  }
+
+  async #exchange(
+    { route, app, account }: Admitted,
+    req: IncomingMessage,
+    res: ServerResponse,
+    release: Release,
+  ): Promise<void> {
+    const { pushes, logger, repositories } = this.#options;
+    const isPush = route.service === 'receive-pack';
+    const context = { app, account, isWatched: () => !res.destroyed, uploaded: release };
+    const exchange = new GitExchange({
+      repositoryPath: repositories.path(app),
+      service: route.service,
+      isVersion2: speaksVersion2(req, route),
+      req,
+      res,
+      body: gitBody(req, route.service),
+      // A push that is too large must reach git, which says so: its own limit is the lower one.
+      limits: {
+        ...this.#limits,
+        maxBodyBytes: isPush ? 2 * this.#limits.maxPushBytes : this.#limits.maxFetchRequestBytes,
+      },
+      logger: logger.child({ app, account: account.name }),
+      onStart: (pid) => isPush && pushes.add(pid, context),
+      onExit: (pid) => pushes.remove(pid),
+    });
+    const run = exchange.run();
+    this.#exchanges.set(exchange, run);
+    await run.finally(() => this.#exchanges.delete(exchange));
+  }
+
+  #refusalFor(error: unknown): GitRefusal {
+    if (error instanceof GitRefusal) return error;
+    if (error instanceof UserError) {
+      return new GitRefusal(
+        error.status,
+        error.hint ? `${error.message}\nhint: ${error.hint}` : error.message,
+      );
+    }
+    this.#options.logger.error({ err: error }, 'git request failed');
+    return new GitRefusal(500, 'internal error; the log of the server says more');
+  }
+}
+
+/** Never for receive-pack, which does not know version 2. */
+function speaksVersion2(req: IncomingMessage, route: GitRoute): boolean {
+  const header = String(req.headers['git-protocol'] ?? '');
+  return route.service === 'upload-pack' && header.split(':').includes('version=2');
+}
+
+function closing(res: ServerResponse): AbortSignal {
+  const closed = new AbortController();
+  if (res.destroyed) closed.abort();
+  else res.once('close', () => closed.abort());
+  return closed.signal;
+}

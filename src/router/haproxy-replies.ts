@@ -14,6 +14,8 @@ export type Processes = {
   /** The worker that takes new connections; none for a moment during a reload. */
   worker: number | undefined;
   oldWorkers: readonly number[];
+  /** Since the master was started. */
+  reloads: number;
   failedReloads: number;
 };
 
@@ -33,6 +35,7 @@ export function parseProcesses(reply: string): Processes {
     master: Number(master),
     worker: pids('new').at(-1),
     oldWorkers: pids('old'),
+    reloads: Number(rows.find(([, type]) => type === 'master')?.[2]),
     failedReloads: Number(/\[failed: (\d+)\]/.exec(reply)?.[1] ?? 0),
   };
 }

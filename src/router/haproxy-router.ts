@@ -160,8 +160,9 @@ export class HaproxyRouter implements Router {
     await this.#readState(running);
     const config = renderConfig(running.settings, this.#state.backends);
     if (config === this.#written.config) return;
-    const bound = boundTo(this.#written.config);
-    if (bound !== undefined && bound !== boundTo(config)) {
+    // A port that is taken must be found out before HAProxy is: it would stop all traffic to try for itself.
+    const ports = portsOf(this.#written.config);
+    if (ports.length > 0 && !ports.includes(running.settings.httpPort)) {
       await probePort(running.settings.bindAddress, running.settings.httpPort);
     }
     await this.#restructure(running, this.#state);
@@ -377,9 +378,9 @@ export class HaproxyRouter implements Router {
   }
 }
 
-/** What a configuration listens on for visitors. */
-function boundTo(config: string): string | undefined {
-  return /^ {2}bind (?!unix@)(.*)$/m.exec(config)?.[1];
+/** Where a configuration listens for visitors. */
+function portsOf(config: string): number[] {
+  return [...config.matchAll(/^ {2}bind (?!unix@).*:(\d+)(?: v6only)?$/gm)].map((match) => Number(match[1]));
 }
 
 /** HAProxy's limit for the path of a unix socket, and characters that mean something in its files. */

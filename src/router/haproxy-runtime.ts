@@ -11,6 +11,7 @@ import {
   UnexpectedReply,
 } from './haproxy-replies.ts';
 import type { Backends, Hosts, Target } from './slots.ts';
+import { waitUntil } from './wait-until.ts';
 
 /** One server line: the unit of every command. */
 export type SlotAddress = { app: string; index: number };
@@ -89,17 +90,27 @@ export class HaproxyRuntime {
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
-  /** Cuts everything in flight at a slot. */
+  /** Cuts everything in flight at a slot, in every worker. */
   async shutDownSessions(slot: SlotAddress): Promise<void> {
     await this.#expect(`shutdown sessions server ${server(slot)}`, /^$/);
     const { oldWorkers } = await this.processes();
-    for (const pid of oldWorkers) {
-      // An old worker answers "Proxy is disabled" to the command above; single sessions can still be cut.
-      const sessions = await this.#master(`@!${pid} show sess`);
-      for (const session of parseSessions(sessions, backendName(slot.app), slotName(slot.index))) {
-        await this.#master(`@!${pid} shutdown session ${session}`);
-      }
-    }
+    await Promise.all(oldWorkers.map((pid) => this.#shutDownInOldWorker(pid, slot)));
+  }
+
+  /**
+   * An old worker answers "Proxy is disabled" to `shutdown sessions server`, so each session is cut by itself. A safe
+   * request without an answer is then retried, and an old worker knows no better server than the same one: it takes as
+   * many rounds as there are retries until it gives up.
+   */
+  async #shutDownInOldWorker(pid: number, slot: SlotAddress): Promise<void> {
+    await waitUntil({ forMs: 5_000, everyMs: 20 }, async () => {
+      // It ends with its last session.
+      if (!(await this.processes()).oldWorkers.includes(pid)) return true;
+      const reply = await this.#master(`@!${pid} show sess`);
+      const sessions = parseSessions(reply, backendName(slot.app), slotName(slot.index));
+      for (const session of sessions) await this.#master(`@!${pid} shutdown session ${session}`);
+      return sessions.length === 0 ? true : undefined;
+    });
   }
 
   async #expect(command: string, expected: RegExp): Promise<void> {

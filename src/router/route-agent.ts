@@ -74,7 +74,9 @@ export class RouteAgent {
     for (const route of wanted) {
       for (const endpoint of route.draining) {
         if (this.#draining.has(endpoint.container)) continue;
-        const draining = this.#drainOne(route.app, endpoint).finally(() => this.#draining.delete(endpoint.container));
+        const draining = this.#drainOne(route.app, endpoint).finally(() =>
+          this.#draining.delete(endpoint.container),
+        );
         this.#draining.set(endpoint.container, draining);
       }
     }
@@ -87,7 +89,8 @@ export class RouteAgent {
       await routes.forgetDrained(app, endpoint);
       logger.info({ app, release: endpoint.release, how }, 'release drained');
     } catch (error) {
-      if (!this.#stop.signal.aborted) logger.warn({ app, reason: messageOf(error) }, 'drain will be tried again');
+      if (!this.#stop.signal.aborted)
+        logger.warn({ app, reason: messageOf(error) }, 'drain will be tried again');
     }
   }
 

@@ -42,6 +42,17 @@ export type GitLimits = Omit<ExchangeLimits, 'maxBodyBytes'> & {
   waitingTransfers: number;
 };
 
+/**
+ * For http.createServer. Node's own limit on a request would cut uploads of more than five minutes; idle ones are ended
+ * by the endpoint. Keep-alive probes find out about clients that lost power.
+ */
+export const gitServerOptions = {
+  requestTimeout: 0,
+  headersTimeout: 20_000,
+  keepAlive: true,
+  keepAliveInitialDelay: 30_000,
+} as const;
+
 export const defaultGitLimits: GitLimits = {
   bodyIdleMs: 90_000,
   stallMs: 600_000,
@@ -91,6 +102,8 @@ export class GitEndpoint {
   handle(req: IncomingMessage, res: ServerResponse): void {
     req.on('error', () => {});
     res.on('error', () => {});
+    // A build may be silent for as long as it likes.
+    req.socket.setTimeout(0);
     this.#serve(req, res).catch((error: unknown) => sendRefusal(req, res, this.#refusalFor(error)));
   }
 

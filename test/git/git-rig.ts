@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Account, canDeploy, canRead } from '../../src/domain/account.ts';
 import { type AppName, parseAppName } from '../../src/domain/app.ts';
-import { GitEndpoint, type GitLimits } from '../../src/git/git-endpoint.ts';
+import { GitEndpoint, type GitLimits, gitServerOptions } from '../../src/git/git-endpoint.ts';
 import { prepareGitProcess } from '../../src/git/git-environment.ts';
 import { HookSocket } from '../../src/git/hook-socket.ts';
 import type { Push, ReceivePush } from '../../src/git/push.ts';
@@ -59,7 +59,7 @@ export async function startGitRig({ limits, maxPushBytes = 512 * 1024 * 1024 }: 
     appExists: async (name) => apps.has(name),
     ...(limits && { limits }),
   });
-  const server = createServer({ requestTimeout: 0, headersTimeout: 20_000 }, (req, res) => {
+  const server = createServer(gitServerOptions, (req, res) => {
     if (endpoint.handles(req)) return endpoint.handle(req, res);
     res.writeHead(418).end('not git');
   });
@@ -106,9 +106,9 @@ export function appName(name: string): AppName {
   return parseAppName(name) as AppName;
 }
 
-/** `root` may do everything, `deployer-x` deploys x, `reader-x` reads x, `user-3` deploys everything it is asked for. */
+/** `root` and `user.3` may do everything, `deployer.x` deploys x, `reader.x` reads x. */
 function accountOf(user: string): Account | undefined {
-  const [kind, name = ''] = user.split('-');
+  const [kind, name = ''] = user.split('.');
   const tokenId = `token-of-${user}`;
   if (user === 'root' || kind === 'user') return { tokenId, name: user, scopes: ['admin'] };
   if (kind === 'deployer') return { tokenId, name: user, scopes: [`deploy:${name}`] };

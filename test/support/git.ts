@@ -87,6 +87,16 @@ export async function temporaryRepository(files: TestFiles = {}) {
     return client.run(args, { cwd: path });
   }
 
+  /** What a command writes to its standard output, byte for byte. */
+  async function gitBytes(args: readonly string[]): Promise<Buffer> {
+    const child = client.start(args, { cwd: path });
+    child.stdin?.end();
+    const chunks: Buffer[] = [];
+    child.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await resultOf(child);
+    return Buffer.concat(chunks);
+  }
+
   async function succeed(...args: string[]): Promise<string> {
     const result = await git(...args);
     if (result.code !== 0) throw new Error(`git ${args.join(' ')}: ${result.stderr}`);
@@ -123,6 +133,7 @@ export async function temporaryRepository(files: TestFiles = {}) {
   return {
     path,
     git,
+    gitBytes,
     commit,
     push,
     startPush,

@@ -1,2 +1,92 @@
 #!/usr/bin/env node
-export {};
+import { Command, CommanderError } from 'commander';
+
+/** Composition root of the command line. Commands load what they need themselves, so that the quick ones stay quick. */
+const program = new Command('gantry')
+  .description('git push-to-deploy server and its command line')
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(text) });
+
+const appOption = ['-a, --app <name>', 'the app (default: GANTRY_APP, then the git remote "clever")'] as const;
+
+program
+  .command('start')
+  .description('run everything on this machine: Redis, router, server and worker')
+  .action(async () => (await import('./commands/start.ts')).start());
+program
+  .command('server')
+  .description('run git, the API and the router only')
+  .action(async () => (await import('./commands/run-part.ts')).runServer());
+program
+  .command('worker')
+  .description('run a worker only')
+  .action(async () => (await import('./commands/run-part.ts')).runWorker());
+program
+  .command('down')
+  .description('end the router and Redis that a stopped Gantry leaves running')
+  .option('--apps', 'also remove all containers, networks and images of the apps')
+  .action(async (options: { apps?: boolean }) => (await import('./commands/down.ts')).down(options));
+program
+  .command('demo')
+  .description('deploy a small app twice and show it')
+  .action(async () => (await import('./commands/demo.ts')).demo());
+program
+  .command('status')
+  .description('is the server there?')
+  .action(async () => (await import('./commands/status.ts')).status());
+
+program
+  .command('apps')
+  .description('list the apps')
+  .option('--json')
+  .action(async (options: { json?: boolean }) => (await import('./commands/apps.ts')).listApps(options));
+
+const env = program.command('env').description("an app's variables");
+env
+  .command('list', { isDefault: true })
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) => (await import('./commands/env.ts')).listEnv(options));
+env
+  .command('set')
+  .description('set variables; NAME=@file reads the value from a file, NAME=- from standard input')
+  .argument('<NAME=value...>')
+  .option(...appOption)
+  .action(async (pairs: string[], options: { app?: string }) => (await import('./commands/env.ts')).setEnv(pairs, options));
+env
+  .command('unset')
+  .argument('<NAME...>')
+  .option(...appOption)
+  .action(async (names: string[], options: { app?: string }) => (await import('./commands/env.ts')).unsetEnv(names, options));
+
+const deploys = program.command('deploys').description("an app's deployments");
+deploys
+  .command('list', { isDefault: true })
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) => (await import('./commands/deploys.ts')).listDeploys(options));
+deploys
+  .command('cancel')
+  .argument('<number>')
+  .option(...appOption)
+  .action(async (number: string, options: { app?: string }) => (await import('./commands/deploys.ts')).cancelDeploy(number, options));
+
+program
+  .command('logs')
+  .description('the log of a deployment, live while it runs')
+  .option(...appOption)
+  .option('--deploy <number>', 'default: the latest')
+  .action(async (options: { app?: string; deploy?: string }) => (await import('./commands/logs.ts')).showLog(options));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else {
+    const { exitCodeFor } = await import('./commands/exit-code.ts');
+    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    const hint = (error as { hint?: string }).hint;
+    if (hint) process.stderr.write(`hint: ${hint}\n`);
+    process.exitCode = exitCodeFor(error);
+  }
+}

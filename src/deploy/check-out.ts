@@ -19,7 +19,7 @@ export async function checkOut(attempt: Attempt): Promise<{ checkout: Checkout }
   // The fence is in the name: a worker that lost its lease may still be writing into its own folder.
   const parent = join(tools.workDir, deployment.app);
   const dir = join(parent, `${deployment.number}-${tools.fence}`);
-  await mkdir(parent, { recursive: true, mode: 0o711 });
+  await mkdir(parent, { recursive: true, mode: 0o700 });
   await rm(dir, { recursive: true, force: true });
   attempt.guard();
   await repository.checkout(deployment.commit, dir, signal);

@@ -43,3 +43,8 @@ export function subnetAt(range: string, index: number): string {
   const [a, b] = range.split('.').map(Number);
   return `${a}.${b}.${index >> 4}.${(index & 15) << 4}/28`;
 }
+
+export function subnetIndex(subnet: string): number {
+  const octets = subnet.split(/[./]/).map(Number);
+  return ((octets[2] ?? 0) << 4) | ((octets[3] ?? 0) >> 4);
+}

@@ -5,30 +5,35 @@ import { Readable } from 'node:stream';
 import { type Pack, pack } from 'tar-stream';
 import { type IgnoreRules, parseIgnoreRules } from './ignore-rules.ts';
 
+type IgnoreFile = { path: string; rules: IgnoreRules | undefined };
+
 /**
  * The checkout as a tar, without what .dockerignore excludes: the engine does not apply that file to a tar. A stream
  * that fails is destroyed instead of ended, since the engine builds a tar that ends early without a complaint.
  */
-export async function packContext(contextDir: string, dockerfile: string): Promise<Readable> {
-  const { ignoreFile, rules } = await readIgnoreFile(contextDir, dockerfile);
+export async function packContext(
+  contextDir: string,
+  dockerfile: string,
+): Promise<{ ok: true; tar: Readable } | { ok: false; reason: string }> {
+  const ignoreFile = await readIgnoreFile(contextDir, dockerfile);
+  if (ignoreFile.rules === undefined) {
+    return { ok: false, reason: `${ignoreFile.path} has a pattern that cannot be read` };
+  }
   const tar = pack({ highWaterMark: 256 * 1024 });
-  const walk = new ContextWalk(contextDir, rules, new Set([dockerfile, ignoreFile]), tar);
+  const walk = new ContextWalk(contextDir, ignoreFile.rules, new Set([dockerfile, ignoreFile.path]), tar);
   walk.run().then(
     () => tar.finalize(),
     (error: unknown) => tar.destroy(error instanceof Error ? error : new Error(String(error))),
   );
-  return Readable.from(tar, { objectMode: false });
+  return { ok: true, tar: Readable.from(tar, { objectMode: false }) };
 }
 
-async function readIgnoreFile(
-  contextDir: string,
-  dockerfile: string,
-): Promise<{ ignoreFile: string; rules: IgnoreRules }> {
-  for (const ignoreFile of [`${dockerfile}.dockerignore`, '.dockerignore']) {
-    const text = await readFile(join(contextDir, ignoreFile), 'utf8').catch(undefinedWhenMissing);
-    if (text !== undefined) return { ignoreFile, rules: parseIgnoreRules(text) };
+async function readIgnoreFile(contextDir: string, dockerfile: string): Promise<IgnoreFile> {
+  for (const path of [`${dockerfile}.dockerignore`, '.dockerignore']) {
+    const text = await readFile(join(contextDir, path), 'utf8').catch(undefinedWhenMissing);
+    if (text !== undefined) return { path, rules: parseIgnoreRules(text) };
   }
-  return { ignoreFile: '.dockerignore', rules: { excludes: () => false, hasExceptions: false } };
+  return { path: '.dockerignore', rules: { excludes: () => false, hasExceptions: false } };
 }
 
 function undefinedWhenMissing(error: NodeJS.ErrnoException): undefined {

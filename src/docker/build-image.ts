@@ -33,11 +33,15 @@ export async function buildImage(
     };
   }
 
+  const context = await packContext(request.contextDir, request.dockerfile);
+  if (!context.ok) return context;
+
   const output =
     request.builder === 'buildkit'
       ? new BuildkitOutput()
       : new LegacyOutput({ hasLabelStep: Object.keys(request.labels).length > 0 });
-  const sent = await send(client, request, selection.buildArgs, output, report, signal);
+  const query = buildQuery(request, selection.buildArgs);
+  const sent = await send(client, { query, context: context.tar, output, report, signal });
   if (!sent.ok) return explainFailure({ message: sent.refusal }, dockerfile);
 
   const { failure, imageId, steps, cachedSteps } = output.summary();
@@ -47,15 +51,19 @@ export async function buildImage(
   return { ok: true, imageId, sizeBytes: image.Size, steps, cachedSteps };
 }
 
+type Transfer = {
+  query: Record<string, string>;
+  context: Readable;
+  output: BuildOutput;
+  report: (event: BuildEvent) => Promise<void>;
+  signal: AbortSignal;
+};
+
+/** Sends the context and reads the answer to its end. A refusal is one the engine gives before it begins. */
 async function send(
   client: EngineClient,
-  request: BuildRequest,
-  buildArgs: Record<string, string>,
-  output: BuildOutput,
-  report: (event: BuildEvent) => Promise<void>,
-  signal: AbortSignal,
+  { query, context, output, report, signal }: Transfer,
 ): Promise<{ ok: true } | { ok: false; refusal: string }> {
-  const context = await packContext(request.contextDir, request.dockerfile);
   let contextError: unknown;
   context.on('error', (error) => {
     contextError ??= error;
@@ -65,7 +73,7 @@ async function send(
     answer = await client.dial('building an image', {
       method: 'POST',
       path: '/build?',
-      query: buildQuery(request, buildArgs),
+      query,
       body: context,
       signal,
     });

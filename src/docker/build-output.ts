@@ -49,5 +49,10 @@ export function errorOf(
 }
 
 export function describeStep(position: string, instruction: string, isCached: boolean): string {
-  return `[${position}] ${instruction}${isCached ? ' (cached)' : ''}`;
+  return `[${position}] ${instruction}${isCached && !isFrom(instruction) ? ' (cached)' : ''}`;
+}
+
+/** The builders disagree on whether a base image is cached; for us it is, unless it had to be pulled. */
+export function isFrom(instruction: string): boolean {
+  return /^FROM\s/i.test(instruction);
 }

@@ -1,4 +1,11 @@
-import { type BuildOutput, type BuildSummary, describeStep, errorOf, imageIdOf } from './build-output.ts';
+import {
+  type BuildOutput,
+  type BuildSummary,
+  describeStep,
+  errorOf,
+  imageIdOf,
+  isFrom,
+} from './build-output.ts';
 import { decodeTrace, type Vertex, type VertexLog, type VertexStatus } from './buildkit-trace.ts';
 import type { BuildEvent } from './engine.ts';
 import { LineBuffer } from './line-buffer.ts';
@@ -71,7 +78,7 @@ export class BuildkitOutput implements BuildOutput {
       position,
       instruction,
       isAnnounced: false,
-      isCached: false,
+      isCached: isFrom(instruction),
     };
     this.#steps.set(vertex.digest, step);
     step.isCached ||= vertex.isCached;
@@ -86,6 +93,8 @@ export class BuildkitOutput implements BuildOutput {
     if (!status.hasCompleted || status.totalBytes === 0 || !status.id.startsWith('sha256:')) return [];
     if (this.#pulled.has(status.id)) return [];
     this.#pulled.add(status.id);
+    const step = this.#steps.get(status.vertex);
+    if (step !== undefined) step.isCached = false;
     const layer = status.id.slice('sha256:'.length, 'sha256:'.length + 12);
     return [{ kind: 'output', text: `pulled layer ${layer}, ${(status.totalBytes / 1e6).toFixed(1)} MB` }];
   }

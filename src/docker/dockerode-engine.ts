@@ -91,6 +91,13 @@ export class DockerodeEngine implements Engine {
     await removeNetwork(this.#client, name);
   }
 
+  async listNetworks(label: string): Promise<string[]> {
+    const networks = await this.#client.call('listing networks', (docker, abortSignal) =>
+      docker.listNetworks({ filters: { label: [label] }, abortSignal }),
+    );
+    return networks.map((network) => network.Name);
+  }
+
   async startContainer(spec: ContainerSpec): Promise<StartResult> {
     return await startContainer(this.#client, spec);
   }

@@ -42,6 +42,8 @@ export interface Engine {
   /** Creates the bridge network unless it exists. `false`: the subnet overlaps another network. */
   ensureNetwork(name: string, subnet: string, labels: Readonly<Record<string, string>>): Promise<boolean>;
   removeNetwork(name: string): Promise<void>;
+  /** Names of the networks with a label. */
+  listNetworks(label: string): Promise<string[]>;
 
   /** Creates and starts. When the engine refuses to start it, nothing is left behind. */
   startContainer(spec: ContainerSpec): Promise<StartResult>;

@@ -6,8 +6,8 @@ export type IgnoreRules = {
   hasExceptions: boolean;
 };
 
-/** Rules of a .dockerignore as the docker CLI understands them. Throws with the reason when a pattern is malformed. */
-export function parseIgnoreRules(text: string): IgnoreRules {
+/** Rules of a .dockerignore as the docker CLI understands them; `undefined` when a pattern is malformed. */
+export function parseIgnoreRules(text: string): IgnoreRules | undefined {
   const lines = text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
@@ -15,8 +15,8 @@ export function parseIgnoreRules(text: string): IgnoreRules {
   const matcher = dockerignore.default({ ignorecase: false }).add(lines);
   try {
     matcher.ignores('probe');
-  } catch (error) {
-    throw new Error(`the .dockerignore has a pattern that cannot be read`, { cause: error });
+  } catch {
+    return undefined;
   }
   return {
     excludes: (path) => matcher.ignores(path),

@@ -1,4 +1,11 @@
-import { type BuildOutput, type BuildSummary, describeStep, errorOf, imageIdOf } from './build-output.ts';
+import {
+  type BuildOutput,
+  type BuildSummary,
+  describeStep,
+  errorOf,
+  imageIdOf,
+  isFrom,
+} from './build-output.ts';
 import type { BuildEvent } from './engine.ts';
 import { LineBuffer } from './line-buffer.ts';
 
@@ -17,6 +24,9 @@ export class LegacyOutput implements BuildOutput {
   /** Announced with the next message, which says whether it came from the cache. */
   #pending: { position: string; instruction: string } | undefined;
   #instruction: string | undefined;
+  /** The end of a step's line comes as a message of its own. */
+  #isStepLineOpen = false;
+  #isBaseLocal = false;
   #steps = 0;
   #cachedSteps = 0;
   #imageId: string | undefined;
@@ -63,7 +73,10 @@ export class LegacyOutput implements BuildOutput {
     // Each stage ends with an image id. Until the next step the builder only repeats it ("Successfully built"), and lists
     // the build arguments nobody declared.
     if (this.#imageId !== undefined) return [];
-    if (this.#pending !== undefined && text === '\n') return [];
+    if (this.#isStepLineOpen && text === '\n') {
+      this.#isStepLineOpen = false;
+      return [];
+    }
     if (this.#pending !== undefined && text === ' ---> Using cache\n') {
       this.#cachedSteps += 1;
       return this.#announce(true);
@@ -78,15 +91,20 @@ export class LegacyOutput implements BuildOutput {
   #beginStep(number: number, total: number, instruction: string): BuildEvent[] {
     const events = this.end();
     this.#imageId = undefined;
+    this.#isStepLineOpen = true;
     this.#instruction = instruction;
     if (this.#hasLabelStep && number === total) return events;
     this.#pending = { position: `${number}/${this.#hasLabelStep ? total - 1 : total}`, instruction };
     this.#steps += 1;
+    this.#isBaseLocal = isFrom(instruction);
+    if (this.#isBaseLocal) this.#cachedSteps += 1;
     return events;
   }
 
   /** Pulling a base image: its milestones, without the moving bars. */
   #readPull({ status, id, progressDetail }: Record<string, unknown>): BuildEvent[] {
+    if (this.#isBaseLocal) this.#cachedSteps -= 1;
+    this.#isBaseLocal = false;
     if (progressDetail !== undefined && status !== 'Pull complete') return [];
     const text = typeof id === 'string' ? `${id}: ${String(status)}` : String(status);
     return [...this.#announce(false), { kind: 'output', text }];

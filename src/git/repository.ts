@@ -71,6 +71,14 @@ export class Repository {
     return base.trim() === ancestor;
   }
 
+  /** False for a commit from a shallow push: its parents were never sent. */
+  async hasWholeHistory(sha: CommitSha): Promise<boolean> {
+    return this.#git(['rev-list', '--count', sha]).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /**
    * Writes the files of a commit into a new folder. Nothing in the commit runs: no hooks, no filters;
    * submodules stay empty folders. The repository itself is only read.

@@ -128,7 +128,7 @@ export function parseAlerts(output: string): string {
   const alerts = output
     .split('\n')
     .flatMap((line) => /^\[ALERT\]\s+\(\d+\) : (.*)$/.exec(line)?.[1] ?? [])
-    .filter((text) => !/^(?:Error\(s\) found in|Fatal errors found in)/.test(text));
+    .filter((text) => !/(?:Error\(s\)|Fatal errors) found in/.test(text));
   return alerts.slice(0, 3).join('; ') || output.trim().split('\n').at(-1) || 'it said nothing';
 }
 

@@ -27,15 +27,21 @@ const pages = {
   },
 } as const satisfies Record<string, Page>;
 
-/** File name to content. `.http` files are whole answers for HAProxy's `errorfile`, the others are bodies. */
+/** File name to content: bodies for answers of our own, and whole answers (`.http`) for HAProxy's `errorfile`. */
 export function pageFiles(): ReadonlyMap<string, string> {
-  const files = new Map<string, string>();
-  for (const [name, page] of Object.entries(pages)) {
-    files.set(`${name}.html`, html(page));
-    files.set(`${name}.txt`, `${page.title}.\n${page.text}\n`);
-    files.set(`${name}.http`, wholeAnswer(page));
-  }
-  return files;
+  return new Map([
+    ['unknown-host.html', html(pages['unknown-host'])],
+    ['unknown-host.txt', plain(pages['unknown-host'])],
+    ['no-release.html', html(pages['no-release'])],
+    ['no-release.txt', plain(pages['no-release'])],
+    ['no-release.http', wholeAnswer(pages['no-release'])],
+    ['bad-answer.http', wholeAnswer(pages['bad-answer'])],
+    ['no-answer.http', wholeAnswer(pages['no-answer'])],
+  ]);
+}
+
+function plain({ title, text }: Page): string {
+  return `${title}.\n${text}\n`;
 }
 
 function html({ title, text }: Page): string {

@@ -1,0 +1,84 @@
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Account } from '../domain/account.ts';
+import { messageOf, UserError } from '../errors.ts';
+import { parseCredentials } from '../git/credentials.ts';
+import type { Logger } from '../logger.ts';
+import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
+import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
+import { problemType, type problemShape } from './contract.ts';
+import type { z } from 'zod';
+
+export type ApiDeps = AppRoutesDeps &
+  DeploymentRoutesDeps & {
+    findToken: (token: string) => Promise<Account | undefined>;
+    /** Makes the one http.Server; git requests are answered before they get here. */
+    serverFactory: (handler: (req: IncomingMessage, res: ServerResponse) => void) => Server;
+    logger: Logger;
+  };
+
+export type ApiInstance = FastifyInstance;
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    account: Account;
+  }
+}
+
+/** JSON over HTTP for the command line and for scripts. Every route but the health check needs a token. */
+export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
+  const api = fastify({
+    serverFactory: deps.serverFactory,
+    logger: false,
+    forceCloseConnections: true,
+    bodyLimit: 8 * 1024 ** 2,
+  }).withTypeProvider<ZodTypeProvider>();
+  api.setValidatorCompiler(validatorCompiler);
+  api.setSerializerCompiler(serializerCompiler);
+  api.setErrorHandler((error, _request, reply) => sendProblem(deps.logger, error, reply));
+  api.setNotFoundHandler((_request, reply) => sendProblem(deps.logger, new UserError('NOT_FOUND', 'there is nothing at this address'), reply));
+
+  api.get('/healthz', () => ({ status: 'ok' }));
+
+  await api.register(async (inner) => {
+    inner.decorateRequest('account');
+    inner.addHook('onRequest', async (request) => {
+      request.account = await authenticate(request, deps.findToken);
+    });
+    await inner.register(appRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(deploymentRoutes(deps), { prefix: '/api/v1' });
+  });
+  return api as unknown as FastifyInstance;
+}
+
+async function authenticate(request: FastifyRequest, findToken: ApiDeps['findToken']): Promise<Account> {
+  const header = request.headers.authorization ?? '';
+  const token = /^bearer +(\S{1,200})$/i.exec(header)?.[1] ?? parseCredentials(header)?.password;
+  const account = token ? await findToken(token) : undefined;
+  if (!account) throw new UserError('UNAUTHENTICATED', 'the token is missing or not known', 'set GANTRY_TOKEN to a token of this server');
+  return account;
+}
+
+function sendProblem(logger: Logger, error: unknown, reply: FastifyReply): void {
+  const problem = toProblem(error);
+  if (problem.status >= 500) logger.error({ err: error }, 'request failed');
+  void reply.status(problem.status).type(problemType).send(JSON.stringify(problem));
+}
+
+function toProblem(error: unknown): z.infer<typeof problemShape> {
+  if (error instanceof UserError) {
+    const { title, status, message, code, hint } = error;
+    return { title, status, detail: message, code, ...(hint !== undefined && { hint }) };
+  }
+  const status = (error as { statusCode?: number }).statusCode ?? 500;
+  if (status < 500) return { title: 'the request is not valid', status, detail: messageOf(error), code: 'INVALID' };
+  if (isRedisTrouble(error)) {
+    return { title: 'the store is unavailable', status: 503, detail: 'Redis does not answer; running apps are not affected', code: 'QUEUE_UNAVAILABLE' };
+  }
+  return { title: 'internal error', status: 500, detail: 'the log of the server says more', code: 'INTERNAL' };
+}
+
+export function isRedisTrouble(error: unknown): boolean {
+  return /Command timed out|Connection is closed|isn't writeable|max retries per request|ECONNREFUSED|ENOENT.*redis/i.test(messageOf(error));
+}

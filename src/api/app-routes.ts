@@ -1,0 +1,99 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { type Account, canDeploy, canRead, isAdmin } from '../domain/account.ts';
+import { type App, type AppName, appNameRule, parseAppName } from '../domain/app.ts';
+import { problemWithEnvName, problemWithEnvValue } from '../domain/env.ts';
+import { parseAppSettings } from '../domain/app-settings.ts';
+import { UserError } from '../errors.ts';
+import type { AppStore } from '../store/app-store.ts';
+import type { DeploymentStore } from '../store/deployment-store.ts';
+import { appShape, appsShape, envChangeShape, envShape, statusShape } from './contract.ts';
+
+export type AppRoutesDeps = {
+  apps: AppStore;
+  deployments: DeploymentStore;
+  appUrl: (app: AppName) => string;
+  version: string;
+};
+
+/** Apps and their variables. */
+export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
+  return async (api) => {
+    api.get('/status', { schema: { response: { 200: statusShape } } }, async () => ({
+      version: deps.version,
+      redis: 'ok',
+      apps: (await deps.apps.list()).length,
+    }));
+
+    api.get('/apps', { schema: { response: { 200: appsShape } } }, async ({ account }) => {
+      const visible = (await deps.apps.list()).filter((app) => canRead(account, app.name));
+      return { apps: await Promise.all(visible.map((app) => describe(deps, app))) };
+    });
+
+    api.post(
+      '/apps',
+      { schema: { body: z.strictObject({ name: z.string() }), response: { 201: appShape } } },
+      async ({ account, body }, reply) => {
+        const name = parseAppName(body.name);
+        if (!name) throw new UserError('INVALID', `"${body.name.slice(0, 50)}" cannot be an app`, appNameRule);
+        if (!canDeploy(account, name)) throw new UserError('FORBIDDEN', `this token may not create ${name}`);
+        if (await deps.apps.get(name)) throw new UserError('CONFLICT', `the app ${name} exists already`);
+        await deps.apps.create(name);
+        const app = await requireApp(deps, account, name);
+        return reply.status(201).send(await describe(deps, app));
+      },
+    );
+
+    api.get('/apps/:app/env', { schema: { params: appParams, response: { 200: envShape } } }, async ({ account, params }) => {
+      const app = await requireApp(deps, account, params.app);
+      if (!canDeploy(account, app.name)) throw new UserError('FORBIDDEN', `this token may not read the variables of ${app.name}`);
+      return { env: await deps.apps.env(app.name) };
+    });
+
+    api.patch(
+      '/apps/:app/env',
+      { schema: { params: appParams, body: envChangeShape, response: { 200: envShape } } },
+      async ({ account, params, body }) => {
+        const app = await requireApp(deps, account, params.app);
+        if (!canDeploy(account, app.name)) throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
+        const set: Record<string, string> = {};
+        const unset: string[] = [];
+        for (const [name, value] of Object.entries(body.env)) {
+          const problem = problemWithEnvName(name) ?? (value === null ? undefined : problemWithEnvValue(name, value));
+          if (problem) throw new UserError('INVALID', problem);
+          if (value === null) unset.push(name);
+          else set[name] = value;
+        }
+        // A wrong port or path is told now, not at the next deployment.
+        const settings = parseAppSettings(set);
+        if ('problems' in settings) throw new UserError('INVALID', settings.problems.join('; '));
+        await deps.apps.setEnv(app.name, set);
+        await deps.apps.unsetEnv(app.name, unset);
+        return { env: await deps.apps.env(app.name) };
+      },
+    );
+
+    api.get('/whoami', async ({ account }) => ({ name: account.name, admin: isAdmin(account) }));
+  };
+}
+
+export const appParams = z.object({ app: z.string() });
+
+/** The same answer for an app that does not exist and one that is not theirs. */
+export async function requireApp(deps: Pick<AppRoutesDeps, 'apps'>, account: Account, text: string): Promise<App> {
+  const name = parseAppName(text);
+  const app = name && canRead(account, name) ? await deps.apps.get(name) : undefined;
+  if (!app) throw new UserError('NOT_FOUND', `app "${text.slice(0, 50)}" not found or not yours`, 'list them: gantry apps');
+  return app;
+}
+
+async function describe(deps: AppRoutesDeps, app: App): Promise<z.infer<typeof appShape>> {
+  const [latest] = await deps.deployments.list(app.name, 1);
+  return {
+    name: app.name,
+    branch: app.branch,
+    live: app.live ?? null,
+    url: deps.appUrl(app.name),
+    latest: latest ? { number: latest.number, state: latest.state } : null,
+  };
+}

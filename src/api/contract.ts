@@ -1,0 +1,46 @@
+import { z } from 'zod';
+
+/** The shapes of the API, shared by the server and the command line. */
+export const appShape = z.object({
+  name: z.string(),
+  branch: z.string(),
+  live: z.number().nullable(),
+  url: z.string(),
+  latest: z.object({ number: z.number(), state: z.string() }).nullable(),
+});
+
+export const appsShape = z.object({ apps: z.array(appShape) });
+
+export const envShape = z.object({ env: z.record(z.string(), z.string()) });
+
+/** `null` removes a variable. */
+export const envChangeShape = z.strictObject({ env: z.record(z.string(), z.string().nullable()) });
+
+export const deploymentShape = z.object({
+  number: z.number(),
+  state: z.string(),
+  trigger: z.string(),
+  commit: z.string(),
+  subject: z.string(),
+  by: z.string(),
+  reason: z.string().nullable(),
+  createdAt: z.string(),
+  endedAt: z.string().nullable(),
+});
+
+export const deploymentsShape = z.object({ deployments: z.array(deploymentShape) });
+
+export const cancelShape = z.object({ result: z.enum(['cancelled', 'asked', 'too late']) });
+
+export const statusShape = z.object({ version: z.string(), redis: z.string(), apps: z.number() });
+
+/** RFC 9457, with our stable code and what to do about it. */
+export const problemShape = z.object({
+  title: z.string(),
+  status: z.number(),
+  detail: z.string(),
+  code: z.string(),
+  hint: z.string().optional(),
+});
+
+export const problemType = 'application/problem+json';

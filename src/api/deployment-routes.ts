@@ -1,0 +1,92 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { canDeploy } from '../domain/account.ts';
+import type { Deployment } from '../domain/deployment.ts';
+import { UserError } from '../errors.ts';
+import type { DeploymentStore } from '../store/deployment-store.ts';
+import type { LogReader } from '../store/log-reader.ts';
+import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
+import { cancelShape, type deploymentShape, deploymentsShape } from './contract.ts';
+
+export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & { deployments: DeploymentStore; logs: LogReader };
+
+const deploymentParams = appParams.extend({ number: z.coerce.number().int().positive() });
+
+/** Deployments of an app and their logs. */
+export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsyncZod {
+  return async (api) => {
+    api.get(
+      '/apps/:app/deployments',
+      { schema: { params: appParams, response: { 200: deploymentsShape } } },
+      async ({ account, params }) => {
+        const app = await requireApp(deps, account, params.app);
+        return { deployments: (await deps.deployments.list(app.name, 20)).map(describe) };
+      },
+    );
+
+    api.post(
+      '/apps/:app/deployments/:number/cancel',
+      { schema: { params: deploymentParams, response: { 200: cancelShape } } },
+      async ({ account, params }) => {
+        const app = await requireApp(deps, account, params.app);
+        if (!canDeploy(account, app.name)) throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
+        if (!(await deps.deployments.get(app.name, params.number))) throw notFound(params.number);
+        return { result: await deps.deployments.cancel(app.name, params.number, `by ${account.name}`) };
+      },
+    );
+
+    // One JSON object a line, live until the deployment ends: {id, kind, text} and at last {id, end}.
+    api.get('/apps/:app/deployments/:number/logs', { schema: { params: deploymentParams } }, async (request, reply) => {
+      const { account, params, raw } = request;
+      const app = await requireApp(deps, account, params.app);
+      if (!(await deps.deployments.get(app.name, params.number))) throw notFound(params.number);
+      const gone = new AbortController();
+      raw.on('close', () => raw.socket.destroyed && gone.abort());
+      reply.raw.on('close', () => gone.abort());
+      reply.hijack();
+      reply.raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'x-accel-buffering': 'no' });
+      try {
+        for await (const chunk of deps.logs.follow(app.name, params.number, gone.signal)) {
+          const records = 'end' in chunk ? [{ id: chunk.id, end: chunk.end }] : chunk.lines.map((line) => ({ id: chunk.id, ...line }));
+          const text = records.map((record) => `${JSON.stringify(record)}\n`).join('');
+          if (!reply.raw.write(text)) await drained(reply.raw, gone.signal);
+        }
+      } catch {
+        // Either the reader went away or Redis did; a reader that misses the end record knows that it has to ask again.
+      }
+      reply.raw.end();
+      return reply;
+    });
+  };
+}
+
+function notFound(number: number): UserError {
+  return new UserError('NOT_FOUND', `there is no deploy #${number}`, 'list them: gantry deploys');
+}
+
+async function drained(stream: NodeJS.WritableStream, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      stream.removeListener('drain', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    stream.on('drain', done);
+    signal.addEventListener('abort', done);
+  });
+}
+
+function describe(deployment: Deployment): z.infer<typeof deploymentShape> {
+  const { number, state, trigger, commit, subject, by, reason, createdAt, endedAt } = deployment;
+  return {
+    number,
+    state,
+    trigger,
+    commit,
+    subject,
+    by,
+    reason: reason ?? null,
+    createdAt: createdAt.toISOString(),
+    endedAt: endedAt?.toISOString() ?? null,
+  };
+}

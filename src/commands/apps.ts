@@ -1,0 +1,19 @@
+import type { appsShape } from '../api/contract.ts';
+import { call } from './api-client.ts';
+import { printJson, printTable } from './print.ts';
+
+export async function listApps(options: { json?: boolean }): Promise<void> {
+  const { apps } = await call<typeof appsShape>('GET', '/apps');
+  if (options.json) return printJson(apps);
+  if (apps.length === 0) return console.error('no apps yet; the first push of one creates it');
+  printTable(
+    ['APP', 'LIVE', 'LATEST', 'BRANCH', 'URL'],
+    apps.map((app) => [
+      app.name,
+      app.live === null ? '-' : `v${app.live}`,
+      app.latest ? `#${app.latest.number} ${app.latest.state}` : '-',
+      app.branch || '-',
+      app.url,
+    ]),
+  );
+}

@@ -1,0 +1,27 @@
+import { readFile } from 'node:fs/promises';
+import { dataPaths, readConfig } from '../config.ts';
+import { DockerodeEngine } from '../docker/dockerode-engine.ts';
+import { labels } from '../domain/container.ts';
+import { createLogger } from '../logger.ts';
+import { HaproxyRouter } from '../router/haproxy-router.ts';
+import { RedisProcess } from '../store/redis-process.ts';
+
+/** Ends what outlives `gantry start`: the router, a Redis left by a crash, and on request everything of the apps. */
+export async function down(options: { apps?: boolean }): Promise<void> {
+  const config = readConfig(process.env);
+  const paths = dataPaths(config.dataDir);
+  const logger = createLogger('silent', 'down');
+  await new HaproxyRouter({ dir: paths.router, httpPort: config.httpPort, logger }).stop();
+  await new RedisProcess(paths.redis, logger).stop();
+  if (!options.apps) return;
+  const storeId = (await readFile(paths.storeId, 'utf8').catch(() => '')).trim();
+  if (storeId === '') return;
+  const engine = new DockerodeEngine({ socketPath: config.dockerSocket });
+  const mark = `${labels.store}=${storeId}`;
+  for (const container of await engine.listContainers(mark)) await engine.stopAndRemove(container.id, 0);
+  for (const image of await engine.listImages(mark)) {
+    for (const name of [...image.tags, image.id]) await engine.removeImage(name);
+  }
+  for (const network of await engine.listNetworks(mark)) await engine.removeNetwork(network);
+  await engine.close();
+}

@@ -1,0 +1,42 @@
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import type { envShape } from '../api/contract.ts';
+import { appName, call } from './api-client.ts';
+import { UsageError } from './exit-code.ts';
+import { printJson } from './print.ts';
+
+type Options = { app?: string; json?: boolean };
+
+export async function listEnv(options: Options): Promise<void> {
+  const { env } = await call<typeof envShape>('GET', `/apps/${await appName(options.app)}/env`);
+  if (options.json) return printJson(env);
+  for (const [name, value] of Object.entries(env).sort(([a], [b]) => a.localeCompare(b))) {
+    console.log(`${name}=${/^[\w@%+:,./-]*$/.test(value) ? value : JSON.stringify(value)}`);
+  }
+}
+
+export async function setEnv(pairs: readonly string[], options: Options): Promise<void> {
+  const env: Record<string, string> = {};
+  for (const pair of pairs) {
+    const equals = pair.indexOf('=');
+    if (equals < 1) throw new UsageError(`"${pair}" is not NAME=value`);
+    env[pair.slice(0, equals)] = await readValue(pair.slice(equals + 1));
+  }
+  await change(env, options);
+}
+
+export async function unsetEnv(names: readonly string[], options: Options): Promise<void> {
+  await change(Object.fromEntries(names.map((name) => [name, null])), options);
+}
+
+async function change(env: Record<string, string | null>, options: Options): Promise<void> {
+  const app = await appName(options.app);
+  await call('PATCH', `/apps/${app}/env`, { env });
+  console.error(`changed ${Object.keys(env).join(', ')}; in force with the next deployment: git push clever main:redeploy`);
+}
+
+/** Values that should not be on a command line come from a file or standard input. */
+async function readValue(given: string): Promise<string> {
+  if (given === '-') return text(process.stdin);
+  return given.startsWith('@') ? readFile(given.slice(1), 'utf8') : given;
+}

@@ -1,0 +1,27 @@
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
+import type { deploymentsShape } from '../api/contract.ts';
+import { type LogLine, renderLogLine } from '../domain/log-line.ts';
+import { appName, call, request } from './api-client.ts';
+import { ApiError } from './exit-code.ts';
+
+/** Prints a deployment's log and ends with it; the exit code says how it ended. */
+export async function showLog(options: { app?: string; deploy?: string }): Promise<void> {
+  const app = await appName(options.app);
+  const number = options.deploy ?? String(await latest(app));
+  const response = await request('GET', `/apps/${app}/deployments/${encodeURIComponent(number)}/logs`);
+  if (!response.body) return;
+  const lines = createInterface({ input: Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]) });
+  for await (const line of lines) {
+    const record = JSON.parse(line) as LogLine & { end?: string };
+    if (record.end === undefined) console.log(renderLogLine(record));
+    else process.exitCode = record.end === 'live' ? 0 : record.end === 'failed' ? 6 : 7;
+  }
+}
+
+async function latest(app: string): Promise<number> {
+  const { deployments } = await call<typeof deploymentsShape>('GET', `/apps/${app}/deployments`);
+  const [newest] = deployments;
+  if (!newest) throw new ApiError(404, 'nothing was deployed yet');
+  return newest.number;
+}

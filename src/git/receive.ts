@@ -1,0 +1,182 @@
+import { randomUUID } from 'node:crypto';
+import { type App, shortSha } from '../domain/app.ts';
+import { type Deployment, type DeploymentState, isFinal } from '../domain/deployment.ts';
+import { type LogLine, renderLogLine } from '../domain/log-line.ts';
+import { safeText } from '../domain/safe-text.ts';
+import type { DeployQueue } from '../queue/deploy-queue.ts';
+import type { AppStore } from '../store/app-store.ts';
+import type { DeploymentStore } from '../store/deployment-store.ts';
+import type { LogReader } from '../store/log-reader.ts';
+import type { ReleaseStore } from '../store/release-store.ts';
+import type { BranchKeeper } from './branch-keeper.ts';
+import { followForPush } from './follow-for-push.ts';
+import type { Push, ReceivePush, RefReport, RefUpdate } from './push.ts';
+import { type DeployOptions, decidePush, type RefDecision } from './pushed-refs.ts';
+import type { Repositories } from './repositories.ts';
+
+export type ReceiveDeps = {
+  apps: AppStore;
+  releases: ReleaseStore;
+  deployments: DeploymentStore;
+  queue: DeployQueue;
+  logs: LogReader;
+  repositories: Repositories;
+  branches: BranchKeeper;
+};
+
+type Say = (line: LogLine) => Promise<void>;
+
+/** What a push becomes: a deployment that is followed to its end, or a refusal with a reason. */
+export function receivePushes(deps: ReceiveDeps): ReceivePush {
+  return async (push, print, signal) => {
+    const say: Say = (line) => print(renderLogLine(line));
+    await deps.apps.create(push.app);
+    const app = await deps.apps.get(push.app);
+    if (!app) throw new Error(`the app ${push.app} vanished`);
+    const live = app.live === undefined ? undefined : await deps.releases.get(app.name, app.live);
+    const decision = decidePush(push.updates, push.options, { branch: app.branch, liveCommit: live?.commit });
+
+    const reports: RefReport[] = [];
+    for (const [index, ref] of decision.refs.entries()) {
+      const update = push.updates[index];
+      if (update)
+        reports.push(
+          await carryOut(deps, { app, push, update, options: decision.options, say, signal }, ref),
+        );
+    }
+    return reports;
+  };
+}
+
+type PushedRef = {
+  app: App;
+  push: Push;
+  update: RefUpdate;
+  options: DeployOptions;
+  say: Say;
+  signal: AbortSignal;
+};
+
+async function carryOut(deps: ReceiveDeps, pushed: PushedRef, decision: RefDecision): Promise<RefReport> {
+  switch (decision.kind) {
+    case 'store':
+      return { ref: decision.ref, status: 'ok' };
+    case 'refuse':
+      for (const line of decision.lines) await pushed.say(line);
+      return { ref: decision.ref, status: 'refused', reason: decision.reason };
+    case 'deploy':
+    case 'redeploy':
+      return deployRef(deps, pushed, decision);
+  }
+}
+
+async function deployRef(
+  deps: ReceiveDeps,
+  { app, push, update, options, say, signal }: PushedRef,
+  decision: Extract<RefDecision, { kind: 'deploy' | 'redeploy' }>,
+): Promise<RefReport> {
+  const { ref, branch, sha, kind } = decision;
+  const repository = deps.repositories.open(app.name);
+  const commit = await repository.peelToCommit(sha);
+  if (!commit) return { ref, status: 'refused', reason: 'not a commit' };
+  if (app.branch === '') await repository.setDefaultBranch(branch);
+  const { subject } = await repository.commitInfo(commit);
+
+  const { number, attached } = await deps.deployments.request({
+    app: app.name,
+    requestId: randomUUID(),
+    trigger: kind === 'deploy' ? 'push' : 'redeploy',
+    commit,
+    subject,
+    branch,
+    oldSha: update.oldSha,
+    by: push.account.name,
+    noCache: options.noCache,
+  });
+  await repository.pin(String(number), commit);
+  await deps.queue.wake(app.name);
+  await tellMissed(deps, app, number, say);
+  if (attached)
+    await say({
+      kind: 'detail',
+      text: `${shortSha(commit)} is being deployed as #${number}; this is its log from the start`,
+    });
+
+  if (options.detach) {
+    await say({ kind: 'heading', text: `Deploy #${number} of ${app.name} is queued` });
+    await say({ kind: 'hint', text: `follow it: gantry logs --app ${app.name} --deploy ${number}` });
+    return detached(ref, `refs/heads/${branch}`, update, commit);
+  }
+
+  const unwatch = deps.branches.watch(app.name, number);
+  try {
+    const end = await followForPush(deps, app.name, number, say, signal);
+    const deployment = await deps.deployments.get(app.name, number);
+    if (!deployment) throw new Error(`deployment ${number} of ${app.name} vanished`);
+    if (end === 'superseded') await tellSuperseded(deps, deployment, say);
+    const report = await verdict(deps, decision, deployment, end, update);
+    if (push.isWatched()) await deps.deployments.markReported(app.name, number);
+    return report;
+  } finally {
+    unwatch();
+  }
+}
+
+async function verdict(
+  deps: ReceiveDeps,
+  { kind, ref, branch }: Extract<RefDecision, { kind: 'deploy' | 'redeploy' }>,
+  deployment: Deployment,
+  end: DeploymentState,
+  update: RefUpdate,
+): Promise<RefReport> {
+  if (end !== 'live') {
+    const reason = deployment.reason ?? end;
+    return { ref, status: 'refused', reason: safeText(`deploy #${deployment.number} ${reason}`, 200) };
+  }
+  if (kind === 'deploy') return deps.branches.report(deployment, update);
+  return {
+    ref,
+    status: 'shown-as',
+    refName: `refs/heads/${branch}`,
+    oldSha: deployment.commit,
+    newSha: deployment.commit,
+  };
+}
+
+/**
+ * Nothing is live yet, so the branch stays where it is; git is told of no move. A branch that does not exist yet cannot
+ * be shown as unmoved: then git believes in the new one until it asks again.
+ */
+function detached(ref: string, refName: string, update: RefUpdate, commit: string): RefReport {
+  const isNew = /^0+$/.test(update.oldSha);
+  return { ref, status: 'shown-as', refName, oldSha: update.oldSha, newSha: isNew ? commit : update.oldSha };
+}
+
+/** How earlier deployments ended whose pushers were not there any more. */
+async function tellMissed(deps: ReceiveDeps, app: App, current: number, say: Say): Promise<void> {
+  const earlier = (await deps.deployments.list(app.name, 6)).filter(
+    (deployment) => deployment.number < current,
+  );
+  for (const deployment of earlier.reverse()) {
+    if (deployment.reported || !isFinal(deployment.state)) continue;
+    const how = deployment.state === 'live' ? 'went live' : (deployment.reason ?? deployment.state);
+    await say({
+      kind: 'detail',
+      text: `while you were away: deploy #${deployment.number} (${shortSha(deployment.commit)}) ${safeText(how, 150)}`,
+    });
+    await deps.deployments.markReported(app.name, deployment.number);
+  }
+}
+
+async function tellSuperseded(deps: ReceiveDeps, deployment: Deployment, say: Say): Promise<void> {
+  if (deployment.supersededBy === undefined) return;
+  const newer = await deps.deployments.get(deployment.app, deployment.supersededBy);
+  if (!newer) return;
+  const contains = await deps.repositories.open(deployment.app).isAncestor(deployment.commit, newer.commit);
+  await say({
+    kind: 'hint',
+    text: contains
+      ? `nothing to do: #${newer.number} (${shortSha(newer.commit)}) contains your commit`
+      : `#${newer.number} (${shortSha(newer.commit)}) does not contain your commit: pull, merge and push again`,
+  });
+}

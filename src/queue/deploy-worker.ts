@@ -1,0 +1,105 @@
+import { DelayedError, type Job, WaitingError, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { AppName } from '../domain/app.ts';
+import { messageOf } from '../errors.ts';
+import type { LeaseStore } from '../store/lease-store.ts';
+import { keys } from '../store/keys.ts';
+import type { StoreEvents } from '../store/store-events.ts';
+import { AppLease, defaultLeaseTiming, type LeaseTiming } from './app-lease.ts';
+import { type DeployQueue, queueName, type WakeJob } from './deploy-queue.ts';
+import { type RunDeps, runDeployment } from './run-deployment.ts';
+
+export type DeployWorkerOptions = {
+  connection: Redis;
+  concurrency: number;
+  queue: DeployQueue;
+  leases: LeaseStore;
+  events: StoreEvents;
+  deps: RunDeps;
+  timing?: LeaseTiming;
+  /** Called when a deployment of the app ended, for tidying that nobody waits for. */
+  afterwards: (app: AppName, fence: number) => Promise<void>;
+  /** Called before a deployment of the app begins, under its lease. */
+  before: (app: AppName, fence: number) => Promise<void>;
+};
+
+/** Takes wake-ups from the queue; one wake-up runs one deployment, so that no app starves the others. */
+export class DeployWorker {
+  readonly #options: DeployWorkerOptions;
+  readonly #worker: Worker<WakeJob>;
+  readonly #leases = new Map<AppName, AppLease>();
+  readonly #chores = new Set<Promise<void>>();
+  readonly #stopListening: () => void;
+  #closing = false;
+
+  constructor(options: DeployWorkerOptions) {
+    this.#options = options;
+    this.#worker = new Worker<WakeJob>(queueName, (job, token) => this.#wakeUp(job, token), {
+      connection: options.connection,
+      prefix: keys.bull,
+      concurrency: options.concurrency,
+      lockDuration: 15_000,
+      stalledInterval: 5_000,
+      // Crashes are counted by the deployment itself (its runs), so that its end can be told to people.
+      maxStalledCount: 1000,
+      autorun: false,
+    });
+    this.#worker.on('error', (err) => options.deps.logger.debug({ reason: messageOf(err) }, 'queue trouble'));
+    this.#stopListening = options.events.listen((event) => {
+      if (event.kind === 'stop') void this.#leases.get(event.app)?.renewNow();
+    });
+  }
+
+  start(): void {
+    void this.#worker.run().catch((err: unknown) => {
+      if (!this.#closing) this.#options.deps.logger.error({ err }, 'the queue worker ended');
+    });
+  }
+
+  /** Deployments that have not switched go back to the queue; those past it finish. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#stopListening();
+    const closed = this.#worker.close();
+    for (const lease of this.#leases.values()) lease.stop({ kind: 'shutdown' });
+    await closed;
+    await Promise.allSettled(this.#chores);
+  }
+
+  async #wakeUp(job: Job<WakeJob>, token: string | undefined): Promise<void> {
+    const { app } = job.data;
+    const { leases, deps, queue, before } = this.#options;
+    const timing = this.#options.timing ?? defaultLeaseTiming;
+    const lease = await AppLease.acquire(leases, app, timing);
+    if (!(lease instanceof AppLease)) {
+      // Somebody works on the app, or died doing so; look again when that time is over.
+      await job.moveToDelayed(Date.now() + Math.max(50, lease.busyForMs) + Math.random() * 200, token);
+      throw new DelayedError();
+    }
+    this.#leases.set(app, lease);
+    let result: Awaited<ReturnType<typeof runDeployment>>;
+    try {
+      await before(app, lease.fence).catch((err: unknown) => deps.logger.warn({ app, err }, 'clearing leftovers failed'));
+      result = await runDeployment(app, lease, deps);
+    } finally {
+      this.#leases.delete(app);
+      await lease.release();
+    }
+    if (result === 'handed back') {
+      await job.moveToWait(token);
+      throw new WaitingError();
+    }
+    if (result !== 'nothing to do') {
+      const next = await deps.deployments.desired(app);
+      if (next && (next.state === 'queued' || next.state === 'running')) await queue.wake(app);
+      this.#inBackground(this.#options.afterwards(app, lease.fence));
+    }
+  }
+
+  #inBackground(chore: Promise<void>): void {
+    const guarded = chore
+      .catch((err: unknown) => this.#options.deps.logger.warn({ err }, 'tidying up failed; it is tried again later'))
+      .finally(() => this.#chores.delete(guarded));
+    this.#chores.add(guarded);
+  }
+}

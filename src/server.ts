@@ -1,0 +1,193 @@
+import { createServer } from 'node:http';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import type { Redis } from 'ioredis';
+import { createApi, isRedisTrouble } from './api/api.ts';
+import { appUrl, type Config, dataPaths } from './config.ts';
+import { type Account, canDeploy, canRead } from './domain/account.ts';
+import type { AppName } from './domain/app.ts';
+import { UserError } from './errors.ts';
+import { BranchKeeper } from './git/branch-keeper.ts';
+import { FinishedDeployments } from './git/finished-deployments.ts';
+import { defaultGitLimits, GitEndpoint } from './git/git-endpoint.ts';
+import { prepareGitProcess } from './git/git-environment.ts';
+import { HookSocket } from './git/hook-socket.ts';
+import { PushRegistry } from './git/push-registry.ts';
+import { receivePushes } from './git/receive.ts';
+import { Repositories } from './git/repositories.ts';
+import type { Logger } from './logger.ts';
+import { DeployQueue } from './queue/deploy-queue.ts';
+import { HaproxyRouter } from './router/haproxy-router.ts';
+import { RouteAgent } from './router/route-agent.ts';
+import { AppStore } from './store/app-store.ts';
+import { DeploymentStore } from './store/deployment-store.ts';
+import { LogReader } from './store/log-reader.ts';
+import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store/redis.ts';
+import { ReleaseStore } from './store/release-store.ts';
+import { RouteStore } from './store/route-store.ts';
+import { loadSealer } from './store/sealing.ts';
+import { checkStoreId } from './store/store-id.ts';
+import { StoreEvents } from './store/store-events.ts';
+import { StreamWatch } from './store/stream-watch.ts';
+import { TokenStore } from './store/token-store.ts';
+
+export type RunningServer = { stop: () => Promise<void> };
+
+/** git, the API, the live logs and the router agent, in one process that needs no Docker. */
+export async function startServer(config: Config, redisAddress: RedisAddress, logger: Logger): Promise<RunningServer> {
+  const paths = dataPaths(config.dataDir);
+  for (const dir of [config.dataDir, paths.repositories, paths.router, paths.logs]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  await chmod(config.dataDir, 0o700);
+  await prepareGitProcess({ folder: paths.gitConfig, hookSocket: paths.hookSocket, maxPushBytes: defaultGitLimits.maxPushBytes });
+
+  const connections: Redis[] = [];
+  const keep = (redis: Redis): Redis => {
+    connections.push(redis);
+    return redis;
+  };
+  const patient = keep(patientRedis(redisAddress));
+  for (const warning of await checkRedis(patient)) logger.warn(warning);
+  await checkStoreId(patient, paths.storeId);
+  const hasty = keep(hastyRedis(redisAddress));
+  const sealer = loadSealer(paths.keys, true);
+
+  // What people wait for fails fast when Redis is away; what works in the background waits for it.
+  const apps = new AppStore(hasty, sealer);
+  const deployments = new DeploymentStore(hasty);
+  const tokens = new TokenStore(hasty);
+  const releases = new ReleaseStore(hasty);
+  const routes = new RouteStore(patient);
+  const queue = new DeployQueue(keep(hastyRedis(redisAddress)));
+  const watch = new StreamWatch(keep(patientRedis(redisAddress)), patient);
+  const logs = new LogReader(patient, watch, paths.logs);
+  const events = new StoreEvents(keep(patientRedis(redisAddress)));
+  await events.start();
+  await ready(hasty);
+  await bootstrapToken(tokens, paths.token, logger);
+
+  const router = new HaproxyRouter({
+    dir: paths.router,
+    httpPort: config.httpPort,
+    ...(config.httpBind !== '*' && { bindAddress: config.httpBind }),
+    logger,
+  });
+  await router.start();
+  const hostsOf = (app: AppName): string[] => [`${app}.${config.domain}`];
+  const agent = new RouteAgent({ id: 'main', router, routes, events, hostsOf, drainTimeoutMs: config.drainTimeoutMs, logger });
+  agent.start();
+
+  const repositories = new Repositories(paths.repositories);
+  const branches = new BranchKeeper(repositories, logger);
+  const pushes = new PushRegistry();
+  const git = new GitEndpoint({
+    repositories,
+    pushes,
+    logger,
+    authenticate: async (credentials) => authenticatePusher(tokens, credentials?.password),
+    may: (account, app, action) => (action === 'read' ? canRead : canDeploy)(account, app),
+    appExists: async (app) => (await apps.get(app)) !== undefined,
+    ensureReady: () => ensureQueue(hasty),
+  });
+  const hookSocket = new HookSocket({
+    path: paths.hookSocket,
+    pushes,
+    logger,
+    receivePush: receivePushes({ apps, releases, deployments, queue, logs, repositories, branches }),
+  });
+  await hookSocket.listen();
+
+  const finished = new FinishedDeployments({
+    apps: new AppStore(patient, sealer),
+    deployments: new DeploymentStore(patient),
+    logs,
+    branches,
+    repositories,
+    logger,
+  });
+  const stopListening = events.listen((event) => {
+    if (event.kind === 'ended') void finished.putAway(event.app, event.number);
+  });
+  void finished.putAllAway();
+
+  const api = await createApi({
+    apps,
+    deployments,
+    logs,
+    findToken: (token) => tokens.find(token),
+    appUrl: (app) => appUrl(config, app),
+    version: version(),
+    logger,
+    serverFactory: (handler) =>
+      createServer(
+        // A push waits in silence for its build and an upload may take long: only our own idle timers end a request.
+        { requestTimeout: 0, headersTimeout: 20_000, keepAlive: true, keepAliveInitialDelay: 30_000, maxHeaderSize: 16_384 },
+        (req, res) => (git.handles(req) ? git.handle(req, res) : handler(req, res)),
+      ),
+  });
+  try {
+    await api.listen({ host: config.bind, port: config.port });
+  } catch (error) {
+    throw (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
+      ? new Error(`port ${config.port} is taken by another program; set GANTRY_PORT to a free one`, { cause: error })
+      : error;
+  }
+  logger.info({ port: config.port, httpPort: config.httpPort }, 'server started');
+
+  return {
+    stop: async () => {
+      stopListening();
+      branches.close();
+      // First the hooks: they tell each pusher that the server restarts, before its connection is cut.
+      await hookSocket.close();
+      await git.close(2000);
+      await api.close();
+      await agent.stop();
+      await router.close();
+      watch.close();
+      events.close();
+      await queue.close();
+      for (const connection of connections) connection.disconnect();
+      logger.info('server stopped');
+    },
+  };
+}
+
+async function authenticatePusher(
+  tokens: TokenStore,
+  token: string | undefined,
+): Promise<Account | { refused: string; status: 401 }> {
+  try {
+    const account = token ? await tokens.find(token) : undefined;
+    return account ?? { status: 401, refused: 'the token is missing or not known; use a token of this server as the password' };
+  } catch (error) {
+    throw isRedisTrouble(error) ? queueUnavailable() : error;
+  }
+}
+
+async function ensureQueue(redis: Redis): Promise<void> {
+  try {
+    await redis.ping();
+  } catch {
+    throw queueUnavailable();
+  }
+}
+
+function queueUnavailable(): UserError {
+  return new UserError('QUEUE_UNAVAILABLE', 'the deploy queue is unavailable; running apps are not affected', 'try again in a minute');
+}
+
+/** The one way in on a new server: an administrator's token, in a file that only its owner reads. */
+async function bootstrapToken(tokens: TokenStore, file: string, logger: Logger): Promise<void> {
+  if (!(await tokens.isEmpty())) return;
+  await writeFile(file, `${await tokens.create('admin', ['admin'])}\n`, { mode: 0o600 });
+  logger.info({ file }, 'first start: wrote an administrator token');
+}
+
+/** The hasty connection refuses commands until it is connected. */
+async function ready(redis: Redis): Promise<void> {
+  if (redis.status !== 'ready') await new Promise((resolve) => redis.once('ready', resolve));
+}
+
+function version(): string {
+  return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+}

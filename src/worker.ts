@@ -1,0 +1,172 @@
+import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import type { Redis } from 'ioredis';
+import { appUrl, type Config, dataPaths } from './config.ts';
+import type { DeployTools } from './deploy/attempt.ts';
+import { subnetAt, subnetIndex } from './deploy/container-spec.ts';
+import { runInSandbox } from './deploy/hook-sandbox.ts';
+import { type SweepFacts, sweepContainers, sweepImages } from './deploy/sweep.ts';
+import { DockerodeEngine } from './docker/dockerode-engine.ts';
+import type { AppName } from './domain/app.ts';
+import { Stopped } from './domain/deployment.ts';
+import { Repositories } from './git/repositories.ts';
+import type { Logger } from './logger.ts';
+import { DeployQueue } from './queue/deploy-queue.ts';
+import { DeployWorker } from './queue/deploy-worker.ts';
+import { Reconciler } from './queue/reconciler.ts';
+import { AppStore } from './store/app-store.ts';
+import { DeploymentStore } from './store/deployment-store.ts';
+import { LeaseStore } from './store/lease-store.ts';
+import { LogWriter } from './store/log-writer.ts';
+import { checkRedis, patientRedis, type RedisAddress } from './store/redis.ts';
+import { ReleaseStore } from './store/release-store.ts';
+import { RouteStore } from './store/route-store.ts';
+import { loadSealer } from './store/sealing.ts';
+import { checkStoreId } from './store/store-id.ts';
+import { StoreEvents } from './store/store-events.ts';
+
+const maxRuns = 3;
+const reconcileEveryMs = 5000;
+const sweepEveryMs = 30_000;
+/** How long a deployment waits for a router that is away before it is taken back. */
+const switchTimeoutMs = 300_000;
+
+export type RunningWorker = { stop: () => Promise<void> };
+
+/** The deploying process: takes deployments from the queue and talks to the Docker engine. */
+export async function startWorker(config: Config, redisAddress: RedisAddress, logger: Logger): Promise<RunningWorker> {
+  const paths = dataPaths(config.dataDir);
+  await mkdir(paths.work, { recursive: true, mode: 0o700 });
+  process.umask(0o022); // files of a checkout get the modes that git defines
+
+  const connections: Redis[] = [];
+  const connect = (): Redis => {
+    const redis = patientRedis(redisAddress);
+    connections.push(redis);
+    return redis;
+  };
+  const redis = connect();
+  for (const warning of await checkRedis(redis)) logger.warn(warning);
+  const storeId = await checkStoreId(redis, paths.storeId);
+  const storeTag = storeId.slice(0, 6);
+
+  const apps = new AppStore(redis, loadSealer(paths.keys, false));
+  const deployments = new DeploymentStore(redis);
+  const routes = new RouteStore(redis);
+  const releases = new ReleaseStore(redis);
+  const events = new StoreEvents(connect());
+  await events.start();
+  const repositories = new Repositories(paths.repositories);
+  const engine = new DockerodeEngine({ socketPath: config.dockerSocket });
+  await engine.check().catch((err: unknown) => logger.error({ err }, 'the Docker engine cannot be used now'));
+  const queue = new DeployQueue(connect());
+
+  const hookUser = lookUpUser(config.hookUser);
+  const limits = {
+    buildTimeoutMs: config.buildTimeoutMs,
+    hookTimeoutMs: config.hookTimeoutMs,
+    healthTimeoutMs: config.healthTimeoutMs,
+    stopTimeoutMs: config.stopTimeoutMs,
+    memoryBytes: config.appMemoryBytes,
+    switchTimeoutMs,
+  };
+  const toolsFor = (fence: number): DeployTools => ({
+    engine,
+    repository: (app) => repositories.open(app),
+    runHook: async (command, checkout, env, report, signal) =>
+      hookUser
+        ? runInSandbox(command, checkout, env, { ...hookUser, dataDir: config.dataDir, timeoutMs: config.hookTimeoutMs }, report, signal)
+        : { kind: 'refused', reason: `there is no user ${config.hookUser} on this machine (GANTRY_HOOK_USER)` },
+    allocateSubnet: async (app, taken) => subnetAt(config.subnets, await apps.subnetIndex(app, taken.map(subnetIndex))),
+    switchRoute: async ({ deployment }, endpoint, image) => {
+      const { container, address, port, release } = endpoint;
+      const answer = await deployments.switchRoute(deployment.app, deployment.number, fence, { container, address, port, release }, image, []);
+      if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
+      return answer.version;
+    },
+    switchBack: ({ deployment }) => deployments.switchBack(deployment.app, deployment.number, fence),
+    routeApplied: (app, version, limitMs, signal) =>
+      events.until(() => routes.isApplied(app, version), (event) => event.kind === 'applied' && event.app === app, limitMs, signal),
+    drained: (app, limitMs) =>
+      events.until(
+        async () => ((await routes.get(app))?.draining ?? []).length === 0,
+        (event) => event.kind === 'drained' && event.app === app,
+        limitMs,
+      ),
+    workDir: paths.work,
+    storeTag,
+    storeId,
+    fence,
+    limits,
+  });
+
+  const sweep: SweepFacts = {
+    engine,
+    storeId,
+    route: (app) => routes.get(app),
+    deployment: (app, number) => deployments.get(app, number),
+    releases: (app) => releases.numbers(app),
+    keepReleases: config.keepReleases,
+    forgetRelease: (app, number) => releases.forget(app, number),
+    stopTimeoutMs: config.stopTimeoutMs,
+  };
+  const worker = new DeployWorker({
+    connection: connect(),
+    concurrency: config.concurrency,
+    queue,
+    leases: new LeaseStore(redis),
+    events,
+    before: async (app, fence) => {
+      await sweepContainers(sweep, { app, deadBelow: fence });
+    },
+    afterwards: (app) => sweepImages(sweep, app),
+    deps: {
+      apps,
+      deployments,
+      routes,
+      tools: (lease) => toolsFor(lease.fence),
+      openLog: ({ app, number }, fence, mask) => new LogWriter({ redis, app, number, fence, mask }),
+      appUrl: (app: AppName) => appUrl(config, app),
+      cancelOnPush: config.cancelOnPush,
+      maxRuns,
+      logger,
+    },
+  });
+
+  let sweeping: Promise<unknown> = Promise.resolve();
+  const sweepNow = (): void => {
+    sweeping = sweeping.then(() => sweepContainers(sweep)).catch((err: unknown) => logger.debug({ err }, 'sweep failed'));
+  };
+  const stopListening = events.listen((event) => {
+    if (event.kind === 'drained') sweepNow();
+  });
+  const sweepTimer = setInterval(sweepNow, sweepEveryMs);
+  const reconciler = new Reconciler({ deployments, queue, everyMs: reconcileEveryMs, logger });
+  worker.start();
+  reconciler.start();
+  sweepNow();
+  logger.info({ concurrency: config.concurrency }, 'worker started');
+
+  return {
+    stop: async () => {
+      clearInterval(sweepTimer);
+      stopListening();
+      await reconciler.stop();
+      await worker.close();
+      await sweeping;
+      await engine.close();
+      await queue.close();
+      events.close();
+      for (const connection of connections) connection.disconnect();
+      logger.info('worker stopped');
+    },
+  };
+}
+
+function lookUpUser(name: string): { uid: number; gid: number } | undefined {
+  const line = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((entry) => entry.startsWith(`${name}:`));
+  const [, , uid, gid] = line?.split(':') ?? [];
+  return uid && gid && Number(uid) !== 0 ? { uid: Number(uid), gid: Number(gid) } : undefined;
+}

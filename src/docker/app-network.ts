@@ -1,4 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { NetworkInspectInfo } from 'dockerode';
 import type { EngineClient, RawRequest } from './engine-client.ts';
+import { subnetsOverlap } from './subnet.ts';
+
+/** How long the engine may take from reserving a subnet to showing the network. */
+const creationTimeoutMs = 3_000;
 
 /** `false`: the subnet overlaps another network. */
 export async function ensureNetwork(
@@ -23,10 +29,29 @@ export async function ensureNetwork(
     docker.createNetwork({ ...options, Name: name, abortSignal }),
   );
   if (created.ok) return true;
-  // Somebody else may have created it a moment ago; with the same subnet that can look like an overlap.
-  if (await hasNetwork(client, name, subnet)) return true;
-  if (/overlap/i.test(created.refusal.message)) return false;
+  if (/overlap|already exists/i.test(created.refusal.message)) {
+    return await isBeingMade(client, name, subnet);
+  }
   throw new Error(`could not create the network ${name}: ${created.refusal.message}`);
+}
+
+/**
+ * An overlap may be with ourselves: while somebody else creates this very network, its subnet is taken already but the
+ * network cannot be seen yet. It is not, when a network that can be seen explains the overlap.
+ */
+async function isBeingMade(client: EngineClient, name: string, subnet: string): Promise<boolean> {
+  const deadline = performance.now() + creationTimeoutMs;
+  for (;;) {
+    if (await hasNetwork(client, name, subnet)) return true;
+    const networks = await client.call('listing networks', (docker) => docker.listNetworks());
+    const subnets = networks.filter((found) => found.Name !== name).flatMap(subnetsOf);
+    if (subnets.some((taken) => subnetsOverlap(taken, subnet)) || performance.now() > deadline) return false;
+    await sleep(50);
+  }
+}
+
+function subnetsOf({ IPAM }: NetworkInspectInfo): string[] {
+  return (IPAM?.Config ?? []).flatMap(({ Subnet }) => (Subnet === undefined ? [] : [Subnet]));
 }
 
 export async function removeNetwork(client: EngineClient, name: string): Promise<void> {

@@ -2,6 +2,8 @@ import type { EngineClient } from './engine-client.ts';
 import { LineBuffer } from './line-buffer.ts';
 
 const longestLine = 500;
+const fullRecord = 16 * 1024;
+const newline = 0x0a;
 
 export type OutputFrame = { stream: 'stdout' | 'stderr'; bytes: Buffer };
 
@@ -49,11 +51,22 @@ export async function lastOutput(client: EngineClient, container: string, lines:
     if (logs.refusal.status === 404) return [];
     throw new Error(`could not read the output of ${container}: ${logs.refusal.message}`);
   }
-  const output = new OutputLines();
-  return [...output.push(logs.value), ...output.end()]
+  return linesOfRecords(logs.value)
     .map(plainText)
     .slice(-lines)
     .map((line) => (line.length > longestLine ? `${line.slice(0, longestLine - 1)}…` : line));
+}
+
+/**
+ * Here each frame is one record of the log, and only records of the full 16 KiB continue in the next: the `local` driver
+ * forgets the line break after the last part of a long line.
+ */
+function linesOfRecords(log: Buffer): string[] {
+  const buffers = { stdout: new LineBuffer(), stderr: new LineBuffer() };
+  return new FrameDecoder().push(log).flatMap(({ stream, bytes }) => {
+    const isWhole = bytes.length < fullRecord && bytes.at(-1) !== newline;
+    return [...buffers[stream].push(bytes), ...(isWhole ? buffers[stream].push('\n') : [])];
+  });
 }
 
 /** What a terminal would leave to read: no escape sequences, no control characters, only the last state of a progress bar. */

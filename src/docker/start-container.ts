@@ -78,7 +78,10 @@ async function initFailure(client: EngineClient, id: string): Promise<string | u
   return undefined;
 }
 
-function hasHandedOver({ Titles, Processes }: { Titles: string[]; Processes: string[][] }): boolean {
-  const command = Titles.findIndex((title) => title === 'CMD' || title === 'COMMAND');
-  return Processes.some((process) => !/docker-init|tini/.test(process[command] ?? ''));
+/** The list is null when the container ends at this moment. */
+type Processes = { Titles: string[] | null; Processes: string[][] | null };
+
+function hasHandedOver(listed: Processes): boolean {
+  const command = (listed.Titles ?? []).findIndex((title) => title === 'CMD' || title === 'COMMAND');
+  return (listed.Processes ?? []).some((process) => !/docker-init|tini/.test(process[command] ?? ''));
 }

@@ -22,6 +22,7 @@ export type GitRigOptions = { limits?: Partial<GitLimits>; maxPushBytes?: number
 export async function startGitRig({ limits, maxPushBytes = 512 * 1024 * 1024 }: GitRigOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'gantry-git-'));
   const hookSocketPath = join(folder, 'hook.sock');
+  const { GIT_CONFIG_GLOBAL, GANTRY_HOOK_SOCKET } = process.env;
   await prepareGitProcess({ folder: join(folder, 'git'), hookSocket: hookSocketPath, maxPushBytes });
 
   const repositories = new Repositories(join(folder, 'repositories'));
@@ -68,6 +69,7 @@ export async function startGitRig({ limits, maxPushBytes = 512 * 1024 * 1024 }: 
 
   return {
     port,
+    hookSocketPath,
     server,
     endpoint,
     hookSocket,
@@ -92,6 +94,9 @@ export async function startGitRig({ limits, maxPushBytes = 512 * 1024 * 1024 }: 
       await endpoint.close(0);
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
+      // A rig inside another one's life gives the process back as it was.
+      if (GIT_CONFIG_GLOBAL !== undefined)
+        Object.assign(process.env, { GIT_CONFIG_GLOBAL, GANTRY_HOOK_SOCKET });
       await rm(folder, { recursive: true, force: true });
     },
   };

@@ -183,24 +183,31 @@ describe('a push', () => {
     expect(result.stderr).toContain('! [remote rejected] main -> feature/x (not the deploy branch)');
   });
 
-  it.each([
-    '-x',
-    '--upload-pack=touch',
-    '$(id)',
-    '`id`',
-    'a;b',
-    "a'b",
-    'a|b',
-    'HEAD',
-    'refs/heads/main',
-    'a\u202eb',
-  ])('to a branch called %j is refused like any other', async (name) => {
+  it('to branches with hostile names is refused like any other', async () => {
+    const names = [
+      '-x',
+      '--upload-pack=touch',
+      '$(id)',
+      '`id`',
+      'a;b',
+      "a'b",
+      'a|b',
+      'HEAD',
+      'refs/heads/main',
+      'a\u202eb',
+    ];
     await using repo = await temporaryRepository({ a: '1' });
     rig.script.receivePush = decideAsUsual;
-    const result = await repo.push(rig.url(app), `main:refs/heads/${name}`);
+    const result = await repo.push(
+      rig.url(app),
+      names.map((name) => `main:refs/heads/${name}`),
+    );
     expect(result.code).toBe(1);
-    expect(result.stderr).toContain('(not the deploy branch)');
-    expect(rig.received[0]?.updates[0]?.ref).toBe(`refs/heads/${name}`);
+    expect(result.stderr.match(/\(not the deploy branch\)/g)).toHaveLength(names.length);
+    expect(result.stderr).toContain('remote: error: only "main" deploys; you pushed "a\\u202eb"');
+    expect(
+      rig.received[0]?.updates.map((update) => update.ref.slice('refs/heads/'.length)).toSorted(),
+    ).toEqual(names.toSorted());
     expect(await refsOnServer()).toEqual([]);
   });
 
@@ -272,12 +279,10 @@ describe('a push', () => {
     const clone = join(folder, `${app}-full`);
     expect(await gitClient().run(['clone', rig.url(app), clone])).toMatchObject({ code: 0 });
     await repo.git('pull', shallow, 'main');
-    await repo.commit({ a: '5' });
+    const sha = await repo.commit({ a: '5' });
     expect(await repo.push(rig.url(app))).toMatchObject({ code: 0 });
-    expect(await gitClient().run(['fetch', '--unshallow'], { cwd: clone })).toMatchObject({ code: 0 });
-    expect(
-      (await gitClient().run(['rev-list', '--count', 'origin/main'], { cwd: clone })).stdout.trim(),
-    ).toBe('6');
+    expect(await gitClient().run(['pull'], { cwd: clone })).toMatchObject({ code: 0 });
+    expect((await gitClient().run(['rev-parse', 'HEAD'], { cwd: clone })).stdout.trim()).toBe(sha);
     expect(await gitClient().run(['fsck', '--strict'], { cwd: clone })).toMatchObject({ code: 0 });
   });
 });
@@ -349,13 +354,13 @@ describe('many pushes', () => {
     const results = await Promise.all(
       Array.from({ length: 12 }, async (_, index) => {
         await using repo = await temporaryRepository({ a: `${index}` });
-        const result = await repo.push(rig.url(`${app}-${index}`, `user-${index}`));
+        const result = await repo.push(rig.url(`${app}-${index}`, `user.${index}`));
         return { code: result.code, greeting: /hello (\S+)/.exec(result.stderr)?.[1] };
       }),
     );
-    expect(results).toEqual(results.map((_, index) => ({ code: 0, greeting: `user-${index}` })));
+    expect(results).toEqual(results.map((_, index) => ({ code: 0, greeting: `user.${index}` })));
     expect(rig.received.map((push) => `${push.app} ${push.account.name}`).sort()).toEqual(
-      results.map((_, index) => `${app}-${index} user-${index}`).sort(),
+      results.map((_, index) => `${app}-${index} user.${index}`).sort(),
     );
   });
 
@@ -367,7 +372,7 @@ describe('many pushes', () => {
       return acceptAll(push, print);
     };
     const results = await Promise.all([one, two].map((repo) => repo.push(rig.url(app))));
-    expect(results.map((result) => result.code).sort()).toEqual([0, 1]);
+    expect(results.filter((result) => result.code === 0)).toHaveLength(1);
     const winner = results[0]?.code === 0 ? one : two;
     expect(await rig.repository(app).readRef('refs/heads/main')).toBe(
       (await winner.git('rev-parse', 'HEAD')).stdout.trim(),
@@ -398,12 +403,12 @@ describe('who may do what', () => {
   it('a reader clones and does not push', async () => {
     await using repo = await temporaryRepository({ a: '1' });
     await repo.push(rig.url(app));
-    const url = rig.url(app, `reader-${app}`);
+    const url = rig.url(app, `reader.${app}`);
     expect(await gitClient().run(['clone', '--bare', url, join(folder, app)])).toMatchObject({ code: 0 });
     await repo.commit({ a: '2' });
     const result = await repo.push(url);
     expect(result).toMatchObject({ code: 128 });
-    expect(result.stderr).toContain(`remote: token "reader-${app}" may not deploy to "${app}"`);
+    expect(result.stderr).toContain(`remote: token "reader.${app}" may not deploy to "${app}"`);
     expect(result.stderr).toContain('403');
   });
 
@@ -416,20 +421,20 @@ describe('who may do what', () => {
       });
       return `${response.status} ${(await response.text()).replaceAll(name, 'APP')}`;
     }
-    const stranger = 'deployer-other';
+    const stranger = 'deployer.other';
     const expected = '404 app "APP" not found or not yours\n';
     expect(await answer(app, stranger, 'upload-pack')).toBe(expected);
     expect(await answer(app, stranger, 'receive-pack')).toBe(expected);
     expect(await answer('missing', stranger, 'upload-pack')).toBe(expected);
     expect(await answer('missing', stranger, 'receive-pack')).toBe(expected);
-    expect(await answer('missing', 'reader-missing', 'receive-pack')).toBe(expected);
+    expect(await answer('missing', 'reader.missing', 'receive-pack')).toBe(expected);
     expect(await answer('missing', 'root', 'upload-pack')).toBe(expected);
     expect(await rig.repositories.list()).not.toContain('missing');
   });
 
   it('a deployer creates its own app by pushing', async () => {
     await using repo = await temporaryRepository({ a: '1' });
-    expect(await repo.push(rig.url(app, `deployer-${app}`))).toMatchObject({ code: 0 });
+    expect(await repo.push(rig.url(app, `deployer.${app}`))).toMatchObject({ code: 0 });
   });
 
   it('an impossible name is explained', async () => {

@@ -129,6 +129,8 @@ export async function temporaryRepository(files: TestFiles = {}) {
   }
 
   await succeed('init', '--quiet', '--initial-branch=main');
+  // Random bytes cannot be compressed, and trying takes longer than anything that is tested.
+  await succeed('config', 'core.compression', '0');
   await commit(files, 'first');
   return {
     path,

@@ -32,7 +32,7 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
     for (let tries = 1; ; tries += 1) {
       signal.throwIfAborted();
       if (exited) return await explain(attempt, candidate, { kind: 'exited', state: exited });
-      const answer = await ask(candidate, settings.healthPath, Math.min(answerTimeoutMs, Math.max(50, deadline - performance.now())));
+      const answer = await ask(candidate, settings.healthPath, Math.ceil(Math.min(answerTimeoutMs, Math.max(50, deadline - performance.now()))));
       if (answer.kind === 'answered' && answer.status === 200) {
         const count = tries === 1 ? '1 try' : `${tries} tries`;
         await log.detail(`GET ${settings.healthPath} -> 200 after ${seconds(performance.now() - began)} (${count})`);

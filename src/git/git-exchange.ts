@@ -140,9 +140,13 @@ export class GitExchange {
   }
 
   #feedGit(): void {
-    const { req, body, limits } = this.#options;
+    const { res, body, limits } = this.#options;
     const input = this.#request.stream;
-    const idle = setTimeout(() => (body.isPaused() ? idle.refresh() : req.destroy()), limits.bodyIdleMs);
+    const cutOff = () => {
+      body.destroy();
+      res.destroy();
+    };
+    const idle = setTimeout(() => (body.isPaused() ? idle.refresh() : cutOff()), limits.bodyIdleMs);
     let bytes = 0;
 
     body.on('data', (chunk: Buffer) => {
@@ -150,7 +154,7 @@ export class GitExchange {
       // The package runs a regular expression over the first chunk: it gets one harmless byte.
       const chunks = bytes === 0 ? [chunk.subarray(0, 1), chunk.subarray(1)] : [chunk];
       bytes += chunk.length;
-      if (bytes > limits.maxBodyBytes) req.destroy();
+      if (bytes > limits.maxBodyBytes) return cutOff();
       for (const part of chunks) if (input.writable && !input.write(part)) body.pause();
     });
     input.on('drain', () => body.resume());
@@ -160,9 +164,11 @@ export class GitExchange {
       this.#reply.discard();
       this.#onBodyRead();
     });
-    this.#options.res.once('close', () => body.resume());
-    for (const stream of [body, this.#options.res]) stream.once('close', () => clearTimeout(idle));
     body.once('end', () => clearTimeout(idle));
+    res.once('close', () => {
+      clearTimeout(idle);
+      body.resume();
+    });
   }
 
   #onBodyRead(): void {

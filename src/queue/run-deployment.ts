@@ -75,7 +75,7 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
       const reason = safeText(messageOf(error), 150);
       await log.failure(`deploy #${deployment.number} failed`, { reason, details: [reason], hints: hintsFor(run, deps) });
       await writer.flush();
-      await deps.deployments.finish(app, deployment.number, lease.fence, { state: 'failed', reason });
+      await deps.deployments.finish(app, deployment.number, lease.fence, { state: 'failed', reason: `failed: ${reason}` });
       return 'finished';
     }
     return await endStopped(error.stop);

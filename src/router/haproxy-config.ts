@@ -214,3 +214,8 @@ export function readHosts(map: string): Hosts {
   }
   return hosts;
 }
+
+/** The ports a configuration of ours listens on for visitors. */
+export function portsOf(config: string): number[] {
+  return [...config.matchAll(/^ {2}bind (?!unix@).*:(\d+)(?: v6only)?$/gm)].map((match) => Number(match[1]));
+}

@@ -1,0 +1,205 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { cp, readFile, rm } from 'node:fs/promises';
+import { type Agent, get, type IncomingMessage } from 'node:http';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { onTestFailed } from 'vitest';
+import { type GitResult, resultOf, type TestFiles, temporaryRepository } from './git.ts';
+
+const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
+const fixtures = fileURLToPath(new URL('../fixtures/apps', import.meta.url));
+
+export type Answer = { status: number; body: string; headers: IncomingMessage['headers'] };
+
+/** A whole Gantry in a folder and on ports of its own, seen only from outside. Everything of it goes when it is disposed. */
+export class Rig {
+  readonly dataDir: string;
+  readonly port: number;
+  readonly httpPort: number;
+  readonly env: Record<string, string>;
+  #process: ChildProcess | undefined;
+  #output = '';
+
+  private constructor(dataDir: string, port: number, httpPort: number, env: Record<string, string>) {
+    this.dataDir = dataDir;
+    this.port = port;
+    this.httpPort = httpPort;
+    this.env = {
+      PATH: process.env.PATH ?? '/usr/bin:/bin:/usr/sbin',
+      HOME: dataDir,
+      GANTRY_DATA: dataDir,
+      GANTRY_PORT: String(port),
+      GANTRY_HTTP_PORT: String(httpPort),
+      GANTRY_HTTP_BIND: '127.0.0.1',
+      GANTRY_LOG_LEVEL: 'debug',
+      ...env,
+    };
+  }
+
+  static async start(env: Record<string, string> = {}): Promise<Rig> {
+    const dataDir = mkdtempSync(join(tmpdir(), 'gtry-'));
+    const rig = new Rig(dataDir, await freePort(), await freePort(), env);
+    await rig.start();
+    return rig;
+  }
+
+  /** Starts (again); resolves when it is ready. */
+  async start(): Promise<void> {
+    this.#output = '';
+    const child = spawn(process.execPath, ['--enable-source-maps', cli, 'start'], { env: this.env, stdio: 'pipe' });
+    this.#process = child;
+    const collect = (chunk: Buffer): void => {
+      this.#output += chunk.toString();
+    };
+    child.stdout?.on('data', collect);
+    child.stderr?.on('data', collect);
+    await until('Gantry is ready', () => {
+      if (child.exitCode !== null) throw new Error(`gantry start ended with ${child.exitCode}: ${this.#output}`);
+      return this.#output.includes('Ctrl-C ends Gantry');
+    });
+  }
+
+  get output(): string {
+    return this.#output;
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
+  get token(): Promise<string> {
+    return readFile(join(this.dataDir, 'admin-token'), 'utf8').then((text) => text.trim());
+  }
+
+  async pushUrl(app: string): Promise<string> {
+    return `http://ana:${await this.token}@127.0.0.1:${this.port}/${app}.git`;
+  }
+
+  log(): Promise<string> {
+    return readFile(join(this.dataDir, 'gantry.log'), 'utf8').catch(() => '');
+  }
+
+  /** The process id of the worker, as the operator's log tells it. */
+  async workerPid(): Promise<number> {
+    const { stdout } = await run('pgrep', ['-P', String(this.pid), '-f', 'worker']);
+    return Number(stdout.trim().split('\n')[0]);
+  }
+
+  async redisPid(): Promise<number> {
+    return Number(await readFile(join(this.dataDir, 'redis/redis.pid'), 'utf8'));
+  }
+
+  /** Ends the server process without a word, as a crash does; Redis and the router live on. */
+  async crash(): Promise<void> {
+    const child = this.#process;
+    if (!child || child.exitCode !== null) return;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await exited;
+  }
+
+  /** Ctrl-C. */
+  async stop(): Promise<void> {
+    const child = this.#process;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGINT');
+    await exited;
+  }
+
+  gantry(...args: string[]): Promise<GitResult> {
+    return this.gantryWith(undefined, ...args);
+  }
+
+  gantryWith(input: string | Buffer | undefined, ...args: string[]): Promise<GitResult> {
+    const env = { ...this.env, GANTRY_URL: `http://127.0.0.1:${this.port}` };
+    const child = spawn(process.execPath, [cli, ...args], { env, cwd: this.dataDir, stdio: 'pipe' });
+    child.stdin?.end(input);
+    return resultOf(child);
+  }
+
+  async setEnv(app: string, env: Record<string, string | null>): Promise<void> {
+    await this.api('POST', '/apps', { name: app });
+    const answer = await this.api('PATCH', `/apps/${app}/env`, { env });
+    if (answer.status !== 200) throw new Error(`env not set: ${answer.body}`);
+  }
+
+  async api(method: string, path: string, body?: unknown): Promise<{ status: number; body: string }> {
+    const response = await fetch(`http://127.0.0.1:${this.port}/api/v1${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${await this.token}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, body: await response.text() };
+  }
+
+  /** What a visitor of the app gets through the router. */
+  request(app: string, path = '/', agent?: Agent): Promise<Answer> {
+    return requestHost(this.httpPort, `${app}.localhost`, path, agent);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await run(process.execPath, [cli, 'down', '--apps'], { env: this.env }).catch((error: unknown) => {
+      console.error(`could not take everything down: ${String(error)}`);
+    });
+    await rm(this.dataDir, { recursive: true, force: true });
+  }
+
+  /** Call in a test that shares the rig: prints the operator's log when the test fails. */
+  explainFailures(): void {
+    onTestFailed(async () => console.error((await this.log()).split('\n').slice(-60).join('\n')));
+  }
+}
+
+function run(command: string, args: readonly string[], options: { env?: NodeJS.ProcessEnv } = {}): Promise<{ stdout: string }> {
+  return new Promise((resolve, reject) => {
+    execFile(command, [...args], options, (error, stdout) => (error ? reject(error) : resolve({ stdout })));
+  });
+}
+
+export function requestHost(port: number, host: string, path = '/', agent?: Agent): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const req = get({ host: '127.0.0.1', port, path, headers: { host }, ...(agent ? { agent } : { agent: false }) }, (res) => {
+      let body = '';
+      res.setEncoding('utf8');
+      res.on('data', (chunk: string) => {
+        body += chunk;
+      });
+      res.on('end', () => resolve({ status: res.statusCode ?? 0, body, headers: res.headers }));
+      res.on('error', reject);
+      res.on('aborted', () => reject(new Error('the answer was cut')));
+    });
+    req.on('error', reject);
+  });
+}
+
+/** A repository with one of the apps in test/fixtures/apps, changed by `files`. */
+export async function appRepository(fixture: string, files: TestFiles = {}) {
+  const repository = await temporaryRepository({});
+  await cp(join(fixtures, fixture), repository.path, { recursive: true });
+  await repository.commit(files, `An app: ${fixture}`);
+  return repository;
+}
+
+export async function until(what: string, check: () => boolean | Promise<boolean>, limitMs = 30_000): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while (!(await check())) {
+    if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === 'object' && address ? address.port : 0;
+}

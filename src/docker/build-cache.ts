@@ -1,4 +1,3 @@
-import { messageOf } from '../errors.ts';
 import type { EngineClient } from './engine-client.ts';
 
 const timeoutMs = 120_000;
@@ -21,11 +20,12 @@ export class BuildContextSweeper {
   readonly #client: EngineClient;
   #sweeping: Promise<void> | undefined;
   #isWantedAgain = false;
-  /** The last reason why sweeping failed; a build must not fail for it, and the next sweep tries again. */
-  lastError: string | undefined;
+  readonly #onError: (error: unknown) => void;
 
-  constructor(client: EngineClient) {
+  /** A build must not fail because sweeping does, and the next sweep tries again. */
+  constructor(client: EngineClient, onError: (error: unknown) => void) {
     this.#client = client;
+    this.#onError = onError;
   }
 
   /** Returns at once. */
@@ -44,9 +44,8 @@ export class BuildContextSweeper {
         this.#isWantedAgain = false;
         await this.#sweep();
       }
-      this.lastError = undefined;
     } catch (error) {
-      this.lastError = messageOf(error);
+      this.#onError(error);
     } finally {
       this.#sweeping = undefined;
     }

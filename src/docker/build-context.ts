@@ -41,6 +41,9 @@ function undefinedWhenMissing(error: NodeJS.ErrnoException): undefined {
   throw error;
 }
 
+type Header = Parameters<Pack['entry']>[0];
+type Sink = ReturnType<Pack['entry']>;
+
 class ContextWalk {
   readonly #root: string;
   readonly #rules: IgnoreRules;
@@ -83,18 +86,16 @@ class ContextWalk {
     return this.#rules.hasExceptions || [...this.#kept].some((path) => path.startsWith(`${folder}/`));
   }
 
-  async #entry(header: Parameters<Pack['entry']>[0]): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const done = (error?: Error | null): void => (error ? reject(error) : resolve());
-      if (header.type === 'file') this.#tar.entry(header, Buffer.alloc(0), done);
-      else this.#tar.entry(header, done);
-    });
+  async #entry(header: Header): Promise<void> {
+    await this.#whenWritten((done) =>
+      header.type === 'file' ? this.#tar.entry(header, Buffer.alloc(0), done) : this.#tar.entry(header, done),
+    );
   }
 
-  async #file(header: Parameters<Pack['entry']>[0] & { size: number }): Promise<void> {
+  async #file(header: Header & { size: number }): Promise<void> {
     if (header.size === 0) return this.#entry(header);
-    await new Promise<void>((resolve, reject) => {
-      const sink = this.#tar.entry(header, (error) => (error ? reject(error) : resolve()));
+    await this.#whenWritten((done) => {
+      const sink = this.#tar.entry(header, done);
       // The size in the header is binding, so a file that grows meanwhile is cut and one that shrinks is an error.
       const source = createReadStream(join(this.#root, header.name), {
         end: header.size - 1,
@@ -103,6 +104,14 @@ class ContextWalk {
       source.on('error', (error) => sink.destroy(error));
       sink.on('close', () => source.destroy());
       source.pipe(sink);
+      return sink;
+    });
+  }
+
+  async #whenWritten(write: (done: (error?: Error | null) => void) => Sink): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      // The callback tells of an error too; as an event without a listener it would end the process.
+      write((error) => (error ? reject(error) : resolve())).on('error', reject);
     });
   }
 }

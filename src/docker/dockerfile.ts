@@ -11,11 +11,12 @@ export function syntaxImage(dockerfile: string): string | undefined {
 /** Names declared by an `ARG` line of any stage. Finding one too many does no harm. */
 export function declaredArguments(dockerfile: string): Set<string> {
   const joined = dockerfile.replace(/[\\`][ \t]*\r?\n(?:[ \t]*#[^\n]*\n)*/g, ' ');
-  const names = new Set<string>();
+  const declared = new Set<string>();
   for (const [, list = ''] of joined.matchAll(/^[ \t]*ARG[ \t]+(.*)$/gim)) {
-    for (const [, name = ''] of list.matchAll(/(?:^|\s)["']?([A-Za-z_]\w*)/g)) names.add(name);
+    const names = list.replace(/=("[^"]*"|'[^']*')/g, '=');
+    for (const [, name = ''] of names.matchAll(/(?:^|\s)["']?([A-Za-z_]\w*)/g)) declared.add(name);
   }
-  return names;
+  return declared;
 }
 
 /** The first `RUN <<EOF`: newer engines' legacy builder accepts it and silently runs nothing. */

@@ -16,13 +16,22 @@ const checkTimeoutMs = 10_000;
 /** How many containers are inspected at once; a list alone lacks exit codes. */
 const inspectionsAtOnce = 8;
 
+export type DockerodeEngineOptions = {
+  socketPath?: string;
+  /** Told when what a build leaves on the engine could not be removed; the next build tries again. */
+  onTidyError?: (error: unknown) => void;
+};
+
 export class DockerodeEngine implements Engine {
   readonly #client: EngineClient;
   readonly #sweeper: BuildContextSweeper;
 
-  constructor({ socketPath = defaultSocketPath }: { socketPath?: string } = {}) {
+  constructor({
+    socketPath = defaultSocketPath,
+    onTidyError = () => undefined,
+  }: DockerodeEngineOptions = {}) {
     this.#client = new EngineClient(socketPath);
-    this.#sweeper = new BuildContextSweeper(this.#client);
+    this.#sweeper = new BuildContextSweeper(this.#client, onTidyError);
   }
 
   async check(): Promise<void> {

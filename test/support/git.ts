@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -28,10 +27,9 @@ export type GitClient = ReturnType<typeof gitClient>;
 
 /** The real git client, shielded from the settings, credentials and proxies of whoever runs the tests. */
 export function gitClient() {
-  home ??= makeHome();
   const cleanEnv = {
     PATH: process.env.PATH ?? '/usr/bin:/bin',
-    HOME: home,
+    HOME: '/nonexistent',
     LC_ALL: 'C.UTF-8',
     GIT_CONFIG_NOSYSTEM: '1',
     GIT_TERMINAL_PROMPT: '0',
@@ -141,14 +139,6 @@ export async function temporaryRepository(files: TestFiles = {}) {
     startPush,
     [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
   };
-}
-
-let home: string | undefined;
-
-function makeHome(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'gantry-home-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }
 
 function pushArgs(url: string, refspec: string | readonly string[], options: PushOptions): string[] {

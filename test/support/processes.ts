@@ -1,0 +1,20 @@
+import { readdir, readFile } from 'node:fs/promises';
+
+/** Process ids whose program has the name and whose arguments mention the folder: those of one rig only. */
+export async function processesIn(folder: string, name: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    const command = await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '');
+    const [program = ''] = command.split('\0');
+    if (program.endsWith(name) && command.includes(folder)) found.push(Number(entry));
+  }
+  return found;
+}
+
+/** A process and everything it started: git's transport is a program of its own. */
+export async function family(pid: number): Promise<number[]> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  const nested = await Promise.all(children.split(' ').filter(Boolean).map((child) => family(Number(child))));
+  return [pid, ...nested.flat()];
+}

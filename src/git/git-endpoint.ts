@@ -76,6 +76,7 @@ export class GitEndpoint {
   readonly #slots: TransferSlots;
   readonly #package: Git;
   readonly #exchanges = new Map<GitExchange, Promise<void>>();
+  #isClosing = false;
 
   constructor(options: GitEndpointOptions) {
     this.#options = options;
@@ -109,6 +110,7 @@ export class GitEndpoint {
 
   /** Waits a moment for running transfers, then cuts them off. Close the HookSocket first: it ends pushes politely. */
   async close(graceMs: number): Promise<void> {
+    this.#isClosing = true;
     const running = Promise.all(this.#exchanges.values());
     const timer = setTimeout(() => {
       for (const exchange of this.#exchanges.keys()) exchange.abort();
@@ -120,6 +122,7 @@ export class GitEndpoint {
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const route = parseGitRoute(req.url ?? '');
     if (!route) throw new GitRefusal(404, 'not found');
+    if (this.#isClosing) throw new GitRefusal(503, 'the server is restarting; try again in a minute');
     if (req.method !== route.method) throw new GitRefusal(405, 'method not allowed', { Allow: route.method });
     const app = parseAppName(route.name);
     if (!app) throw new GitRefusal(404, `"${safeText(route.name)}" cannot be an app: ${appNameRule}`);

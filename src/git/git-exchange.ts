@@ -191,6 +191,7 @@ export class GitExchange {
     const timer = setTimeout(() => {
       if (!this.#isInputDelivered) this.#git?.kill('SIGTERM');
     }, this.#options.limits.terminateAfterMs);
+    timer.unref();
     this.#git?.once('exit', () => clearTimeout(timer));
   }
 

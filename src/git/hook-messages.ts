@@ -24,10 +24,10 @@ export function parseHookRequest(line: string): HookRequest {
 
 /** The hook's answer to git, packet by packet, as latin1 text. A ref that nobody decided about is refused. */
 export function reportPackets(request: HookRequest, reports: readonly RefReport[]): string[] {
-  const decided = request.updates.flatMap(({ ref }) => {
-    const report = reports.find((candidate) => candidate.ref === ref);
-    return packetsOf(report ?? { ref, status: 'refused', reason: 'internal error' }).map(fromUtf8);
-  });
+  const byRef = new Map(reports.map((report) => [report.ref, report]));
+  const decided = request.updates.flatMap(({ ref }) =>
+    packetsOf(byRef.get(ref) ?? { ref, status: 'refused', reason: 'internal error' }).map(fromUtf8),
+  );
   return [...decided, ...request.unreadable.map((ref) => `ng ${ref} the name is not UTF-8`)];
 }
 

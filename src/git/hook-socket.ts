@@ -18,6 +18,7 @@ export class HookSocket {
   readonly #options: HookSocketOptions;
   readonly #server: Server;
   readonly #conversations = new Set<HookConversation>();
+  readonly #sockets = new Set<Socket>();
 
   constructor(options: HookSocketOptions) {
     this.#options = options;
@@ -38,15 +39,22 @@ export class HookSocket {
   }
 
   /** Refuses what is still being decided, so that its pusher gets a sentence instead of a broken connection. */
-  async close(): Promise<void> {
+  async close(graceMs = 1000): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
     for (const conversation of this.#conversations) conversation.close();
+    // A pusher that does not read would keep its hook, and so our stop, waiting.
+    const timer = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy();
+    }, graceMs);
     await closed;
+    clearTimeout(timer);
   }
 
   async #converse(socket: Socket): Promise<void> {
     const conversation = new HookConversation(socket, this.#options);
     this.#conversations.add(conversation);
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
     await conversation.run();
     this.#conversations.delete(conversation);
   }

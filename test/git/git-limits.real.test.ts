@@ -13,8 +13,11 @@ import { acceptAll, startGitRig, until, untilServerIsIdle } from './git-rig.ts';
 type ServerState = { peak: number; rss: number; processes: number; received: number };
 
 let child: ChildProcess | undefined;
-afterEach(() => {
-  child?.kill('SIGKILL');
+afterEach(async () => {
+  if (child?.exitCode === null) {
+    child.disconnect();
+    await once(child, 'exit');
+  }
   child = undefined;
 });
 

@@ -15,4 +15,6 @@ process.on('message', () => {
     received: rig.received.length,
   });
 });
-process.on('disconnect', () => process.exit());
+process.on('disconnect', () => {
+  void rig[Symbol.asyncDispose]().finally(() => process.exit());
+});

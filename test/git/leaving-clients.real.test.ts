@@ -73,6 +73,17 @@ function held(chatter?: string) {
   return gate;
 }
 
+/** Until a counter that runs has not moved for a while. */
+async function untilHalted(counter: () => number): Promise<void> {
+  let before = -1;
+  await until('it has come to a halt', async () => {
+    const isHalted = counter() === before;
+    before = counter();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    return isHalted;
+  });
+}
+
 describe('Ctrl-C', () => {
   it('during the upload leaves nothing behind', async () => {
     await using repo = await temporaryRepository({ big: randomBytes(30_000_000) });
@@ -151,13 +162,7 @@ describe('a client that stops reading', () => {
     await until('the build runs', () => gate.lines > 10);
     interrupt(client, 'SIGSTOP');
     const memory = process.memoryUsage().rss;
-    let before = -1;
-    await until('printing has come to a halt', async () => {
-      const isHalted = gate.lines === before;
-      before = gate.lines;
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      return isHalted;
-    });
+    await untilHalted(() => gate.lines);
     expect(process.memoryUsage().rss - memory).toBeLessThan(120_000_000);
     gate.open();
     interrupt(client, 'SIGCONT');
@@ -241,6 +246,30 @@ describe('when something on our side dies', () => {
     await strict.endpoint.close(1000);
     await strict[Symbol.asyncDispose]();
     expect(serverProcesses()).toEqual([]);
+  });
+
+  it('the server stops although a pusher has stopped reading', async () => {
+    const strict = await startGitRig();
+    let lines = 0;
+    strict.script.receivePush = async ({ updates }, print) => {
+      for (;;) {
+        await print('x'.repeat(1000));
+        if (++lines < 0) return updates.map(({ ref }) => ({ ref, status: 'ok' as const }));
+      }
+    };
+    await using repo = await temporaryRepository({ a: '1' });
+    const client = repo.startPush(strict.url(app));
+    await until('the build runs', () => lines > 10);
+    interrupt(client, 'SIGSTOP');
+    await untilHalted(() => lines);
+    const start = performance.now();
+    await strict.hookSocket.close(500);
+    await strict.endpoint.close(500);
+    expect(performance.now() - start).toBeLessThan(5000);
+    interrupt(client, 'SIGKILL');
+    await resultOf(client);
+    await strict[Symbol.asyncDispose]();
+    await until('all of git is gone', () => serverProcesses().length === 0);
   });
 
   it('a stranger on the socket decides nothing', async () => {

@@ -193,8 +193,8 @@ describe('a client that stops reading', () => {
 });
 
 describe('when something on our side dies', () => {
-  async function pushUntilRunning() {
-    const gate = held('a line of output');
+  async function pushUntilRunning(chatter?: string) {
+    const gate = held(chatter);
     const repo = await temporaryRepository({ a: '1' });
     const client = repo.startPush(rig.url(app));
     const result: Promise<GitResult> = resultOf(client);
@@ -206,14 +206,20 @@ describe('when something on our side dies', () => {
     return descendants(process.pid).find(({ command }) => command.includes(text))?.pid ?? 0;
   }
 
-  it('git-receive-pack: the client ends within seconds and the push is told to abort', async () => {
-    await using push = await pushUntilRunning();
-    const start = performance.now();
-    process.kill(pidOf('receive-pack --stateless-rpc'), 'SIGTERM');
-    expect((await push.result).code).not.toBe(0);
-    expect(performance.now() - start).toBeLessThan(5000);
-    await until('the push knows', () => push.gate.isAborted);
-  });
+  it.each([
+    ['in a silent build', undefined],
+    ['in the middle of the log', 'a line of output'],
+  ])(
+    'git-receive-pack, %s: the client ends within seconds and the push is told to abort',
+    async (_when, chatter) => {
+      await using push = await pushUntilRunning(chatter);
+      const start = performance.now();
+      process.kill(pidOf('receive-pack --stateless-rpc'), 'SIGTERM');
+      expect((await push.result).code).not.toBe(0);
+      expect(performance.now() - start).toBeLessThan(5000);
+      await until('the push knows', () => push.gate.isAborted);
+    },
+  );
 
   it('the hook: the push is refused', async () => {
     await using push = await pushUntilRunning();

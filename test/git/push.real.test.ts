@@ -7,7 +7,7 @@ import { renderLogLine } from '../../src/domain/log-line.ts';
 import { UserError } from '../../src/errors.ts';
 import type { Push } from '../../src/git/push.ts';
 import { decidePush } from '../../src/git/pushed-refs.ts';
-import { gitClient, temporaryRepository } from '../support/git.ts';
+import { type GitResult, gitClient, temporaryRepository } from '../support/git.ts';
 import { acceptAll, type GitRig, serverProcesses, startGitRig, until, untilServerIsIdle } from './git-rig.ts';
 
 let rig: GitRig;
@@ -253,6 +253,36 @@ describe('a push', () => {
       expect(result.stderr).toMatch(/([0-9a-f]{7,})\.\.\1 +main -> main/);
     }
     expect(await refsOnServer()).toEqual(['HEAD', 'refs/heads/main']);
+  });
+
+  it('of 2000 tags is one question and one answer', async () => {
+    await using repo = await temporaryRepository({ a: '1' });
+    const tags = Array.from({ length: 2000 }, (_, index) => `create refs/tags/v${index} HEAD\n`).join('');
+    await gitClient().run(['update-ref', '--stdin'], { cwd: repo.path, input: tags });
+    rig.script.receivePush = decideAsUsual;
+    expect(await repo.push(rig.url(app), 'refs/tags/*')).toMatchObject({ code: 0 });
+    expect(rig.received).toHaveLength(1);
+    expect(await refsOnServer()).toHaveLength(2000);
+  });
+
+  it('with an entry that git calls dangerous is refused, one with an old mistake is not', async () => {
+    await using repo = await temporaryRepository({ a: '1' });
+    async function pushTree(tree: Buffer): Promise<GitResult> {
+      const options = { cwd: repo.path, input: tree };
+      const { stdout } = await gitClient().run(
+        ['hash-object', '-t', 'tree', '-w', '--stdin', '--literally'],
+        options,
+      );
+      const commit = await repo.git('commit-tree', '-m', 'odd', stdout.trim());
+      return repo.push(rig.url(app), `+${commit.stdout.trim()}:refs/heads/main`);
+    }
+    const blob = Buffer.from((await repo.git('rev-parse', 'HEAD:a')).stdout.trim(), 'hex');
+    const dangerous = await pushTree(Buffer.concat([Buffer.from('100644 .git\0'), blob]));
+    expect(dangerous.code).toBe(1);
+    expect(dangerous.stderr).toContain('hasDotgit');
+    expect(rig.received).toEqual([]);
+    const subtree = Buffer.from((await repo.git('rev-parse', 'HEAD^{tree}')).stdout.trim(), 'hex');
+    expect(await pushTree(Buffer.concat([Buffer.from('040000 old\0'), subtree]))).toMatchObject({ code: 0 });
   });
 
   it('neither sees nor touches our own refs', async () => {

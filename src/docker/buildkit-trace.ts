@@ -16,7 +16,7 @@ export type VertexStatus = { vertex: string; id: string; totalBytes: number; has
 /** A portion of what a command printed; portions are not lines. */
 export type VertexLog = { vertex: string; stream: number; bytes: Uint8Array };
 
-export type VertexWarning = { vertex: string; text: string };
+type VertexWarning = { vertex: string; text: string };
 
 export type BuildkitTrace = {
   vertexes: Vertex[];

@@ -42,7 +42,7 @@ async function markedProcesses(id: string): Promise<number[]> {
   return found;
 }
 
-async function killFromInside(client: EngineClient, container: string, id: string): Promise<void> {
+export async function killFromInside(client: EngineClient, container: string, id: string): Promise<void> {
   const script =
     'for p in /proc/[0-9]*; do if tr "\\0" "\\n" <$p/environ | grep -qx "$0"; then kill -9 "${p#/proc/}"; fi; done 2>/dev/null';
   await client.ask('killing a command', async (docker, abortSignal) => {

@@ -1,5 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { EngineClient } from '../../src/docker/engine-client.ts';
+import { execMarker, killFromInside } from '../../src/docker/kill-exec.ts';
 import { EngineRun, processesRunning, until } from './engine-run.ts';
 
 let run: EngineRun;
@@ -74,6 +76,19 @@ it('does not wait for what the command leaves behind on purpose', async () => {
   const { exitCode } = await exec(`${command} >/dev/null 2>&1 & echo started`);
   expect(exitCode).toBe(0);
   expect(await running(command)).toBeTruthy();
+});
+
+it('can kill a command from inside the container, for when our /proc does not show it', async () => {
+  const [command, other] = [`sleep ${unique()}`, `sleep ${unique()}`];
+  await exec(`${other} >/dev/null 2>&1 &`);
+  const started = await run.docker
+    .getContainer(container)
+    .exec({ Cmd: ['sh', '-c', `${command}; true`], Env: [`${execMarker}=${run.id}`] });
+  await started.start({ Detach: true });
+  await until('the command', async () => await running(command));
+  await killFromInside(new EngineClient(), container, run.id);
+  await until('it to be gone', async () => !(await running(command)));
+  expect(await running(other)).toBeTruthy();
 });
 
 async function running(command: string): Promise<number[] | undefined> {

@@ -9,9 +9,9 @@ import { waitUntil } from './wait-until.ts';
 const run = promisify(execFile);
 
 /**
- * Keeps one HAProxy running. It lives in a session of its own and outlives whoever started it. It never exits while the
- * stop file is missing, and the lock makes it the only one. HAProxy must not inherit the lock (`9>&-`), or a supervisor
- * that was killed could not be replaced. The inner loop waits for an HAProxy that outlived such a supervisor.
+ * Keeps one HAProxy running, in a session of its own that outlives whoever started it, until there is a stop file or the
+ * folder is gone. The lock makes it the only one; HAProxy must not inherit the lock (`9>&-`), or a supervisor that was
+ * killed could not be replaced. Its replacement waits for the HAProxy that outlived it.
  */
 const supervisor = `
 cd "$DIR" || exit 1
@@ -20,7 +20,7 @@ flock -w 1 9 || exit 0
 orphan() {
   read -r pid <haproxy.pid && grep -qsF "$DIR/haproxy.cfg" "/proc/$pid/cmdline"
 } 2>/dev/null
-while [ ! -e stop ]; do
+while [ -e haproxy.cfg ] && [ ! -e stop ]; do
   if orphan; then sleep 0.1 9>&-; continue; fi
   "$HAPROXY" -W -S "$DIR/master.sock,mode,600" -p "$DIR/haproxy.pid" -f "$DIR/haproxy.cfg" >>haproxy.log 2>&1 9>&-
   # 1 is a refused configuration or port: no use to try ten times a second.

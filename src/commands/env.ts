@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import type { envShape } from '../api/contract.ts';
+import { problemWithEnvName } from '../domain/env.ts';
 import { appName, call } from './api-client.ts';
 import { UsageError } from './exit-code.ts';
 import { printJson } from './print.ts';
@@ -16,13 +17,16 @@ export async function listEnv(options: Options): Promise<void> {
 }
 
 export async function setEnv(pairs: readonly string[], options: Options): Promise<void> {
-  const env: Record<string, string> = {};
+  const env: [name: string, value: string][] = [];
   for (const pair of pairs) {
     const equals = pair.indexOf('=');
     if (equals < 1) throw new UsageError(`"${pair}" is not NAME=value`);
-    env[pair.slice(0, equals)] = await readValue(pair.slice(equals + 1));
+    const name = pair.slice(0, equals);
+    const problem = problemWithEnvName(name);
+    if (problem) throw new UsageError(`"${name}" is refused: ${problem}`);
+    env.push([name, await readValue(pair.slice(equals + 1))]);
   }
-  await change(env, options);
+  await change(Object.fromEntries(env), options);
 }
 
 export async function unsetEnv(names: readonly string[], options: Options): Promise<void> {

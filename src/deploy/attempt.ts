@@ -30,7 +30,7 @@ export type DeployTools = {
     command: string,
     checkout: string,
     env: Readonly<Record<string, string>>,
-    report: (line: string) => Promise<void>,
+    report: (lines: string[]) => Promise<void>,
     signal: AbortSignal,
   ) => Promise<HookResult>;
   /** A range for the app's network that is not in `taken`, sixteen addresses as `a.b.c.d/28`. */

@@ -18,11 +18,13 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
   const began = performance.now();
   const deadline = began + tools.limits.healthTimeoutMs;
   const watching = new AbortController();
+  const exit = new AbortController();
   let exited: ContainerState | 'gone' | undefined;
   void tools.engine
     .waitForExit(candidate.container, AbortSignal.any([signal, watching.signal]))
     .then((state) => {
       exited = state ?? 'gone';
+      exit.abort(); // a connection to an address that is gone hangs for seconds
     })
     .catch(() => {}); // asked again below when the time is over
 
@@ -32,7 +34,8 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
     for (let tries = 1; ; tries += 1) {
       signal.throwIfAborted();
       if (exited) return await explain(attempt, candidate, { kind: 'exited', state: exited });
-      const answer = await ask(candidate, settings.healthPath, Math.ceil(Math.min(answerTimeoutMs, Math.max(50, deadline - performance.now()))));
+      const patience = Math.ceil(Math.min(answerTimeoutMs, Math.max(50, deadline - performance.now())));
+      const answer = await ask(candidate, settings.healthPath, AbortSignal.any([AbortSignal.timeout(patience), exit.signal]));
       if (answer.kind === 'answered' && answer.status === 200) {
         const count = tries === 1 ? '1 try' : `${tries} tries`;
         await log.detail(`GET ${settings.healthPath} -> 200 after ${seconds(performance.now() - began)} (${count})`);
@@ -40,7 +43,7 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
       }
       symptom = answer;
       if (performance.now() >= deadline) break;
-      await pause(pauseMs, signal);
+      await pause(pauseMs, AbortSignal.any([signal, exit.signal]));
       pauseMs = Math.min(pauseMs * 1.5, longestPauseMs);
     }
     const state = await tools.engine.inspect(candidate.container);
@@ -68,7 +71,7 @@ async function explain(attempt: Attempt, candidate: Endpoint, symptom: Symptom):
   };
 }
 
-async function ask(endpoint: Endpoint, path: string, timeoutMs: number): Promise<Symptom> {
+async function ask(endpoint: Endpoint, path: string, signal: AbortSignal): Promise<Symptom> {
   return new Promise((resolve) => {
     const request = get(
       {
@@ -76,7 +79,7 @@ async function ask(endpoint: Endpoint, path: string, timeoutMs: number): Promise
         port: endpoint.port,
         path,
         agent: new Agent({ keepAlive: false }),
-        signal: AbortSignal.timeout(timeoutMs),
+        signal,
         headers: { 'user-agent': 'gantry-health-check', accept: '*/*', connection: 'close' },
       },
       (response) => {

@@ -4,9 +4,9 @@ import { sanitiseOutput } from '../domain/safe-text.ts';
 
 /** Where the steps of a deployment say what happens. Output of the app is sanitised here, once, for every reader. */
 export class DeployLog {
-  readonly #write: (line: LogLine) => Promise<void>;
+  readonly #write: (...lines: LogLine[]) => Promise<void>;
 
-  constructor(write: (line: LogLine) => Promise<void>) {
+  constructor(write: (...lines: LogLine[]) => Promise<void>) {
     this.#write = write;
   }
 
@@ -22,8 +22,9 @@ export class DeployLog {
     return this.#write({ kind: 'warning', text });
   }
 
-  /** One line an app's build, hook or container printed. */
-  output = (text: string): Promise<void> => this.#write({ kind: 'output', text: sanitiseOutput(text) });
+  /** Lines an app's build, hook or container printed. */
+  output = (...texts: string[]): Promise<void> =>
+    this.#write(...texts.map((text): LogLine => ({ kind: 'output', text: sanitiseOutput(text) })));
 
   success(text: string): Promise<void> {
     return this.#write({ kind: 'success', text });

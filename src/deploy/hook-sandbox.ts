@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import type { Readable } from 'node:stream';
 import { readLines } from './read-lines.ts';
 
 export type SandboxSettings = {
@@ -38,6 +37,7 @@ cd "$GANTRY_CHECKOUT"
 chown -hR "$GANTRY_UID:$GANTRY_GID" .
 exec prlimit --core=0 --nproc=1024 --fsize=10737418240 --nofile=4096 \
   setpriv --reuid "$GANTRY_UID" --regid "$GANTRY_GID" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
+  --pdeathsig KILL \
   sh -c "$GANTRY_RUN"
 `;
 
@@ -55,6 +55,8 @@ unset GANTRY_MARK
 exec /bin/sh -c "$__c"
 `;
 
+const dieWithParent = ['--pdeathsig', 'KILL'];
+
 /** Printed right before the hook's own code begins, so that a sandbox that failed is not taken for a hook that failed. */
 const mark = 'gantry: the sandbox is ready';
 
@@ -67,14 +69,15 @@ export async function runInSandbox(
   checkout: string,
   env: Readonly<Record<string, string>>,
   settings: SandboxSettings,
-  report: (line: string) => Promise<void>,
+  report: (lines: string[]) => Promise<void>,
   signal: AbortSignal,
 ): Promise<HookResult> {
   signal.throwIfAborted();
   const variables = Object.entries(env).map(([name, value], index) => [`GANTRY_${index}`, `${name}=${value}`]);
   const child = spawn(
-    'unshare',
-    ['--pid', '--fork', '--kill-child=KILL', '--mount', '--mount-proc', '--propagation', 'private', 'sh', '-c', enter],
+    'setpriv',
+    // With the worker dies unshare, with unshare the first process of the namespace, with that one all others.
+    [...dieWithParent, 'unshare', '--pid', '--fork', '--mount', '--mount-proc', '--propagation', 'private', 'sh', '-c', enter],
     {
       cwd: '/',
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -104,20 +107,21 @@ export async function runInSandbox(
   signal.addEventListener('abort', onAbort);
   try {
     const exit = new Promise<HookResult>((resolve) => {
-      child.on('error', (error) => resolve({ kind: 'refused', reason: `unshare could not be started: ${error.message}` }));
+      child.on('error', (error) => resolve({ kind: 'refused', reason: `setpriv could not be started: ${error.message}` }));
       child.on('exit', (code, killedBy) => {
         resolve(code === null ? { kind: 'killed', signal: killedBy ?? 'SIGKILL' } : { kind: 'exited', code });
       });
     });
     let ready = false;
     const beforeReady: string[] = [];
-    const takeError = async (line: string): Promise<void> => {
-      if (ready) return report(line);
-      if (line === mark) ready = true;
-      else beforeReady.push(line);
+    const takeErrors = async (lines: string[]): Promise<void> => {
+      if (ready) return report(lines);
+      const end = lines.indexOf(mark);
+      beforeReady.push(...lines.slice(0, end === -1 ? undefined : end));
+      ready = end !== -1;
+      if (ready && end + 1 < lines.length) await report(lines.slice(end + 1));
     };
-    const read = (stream: Readable, take: (line: string) => Promise<void>) => readLines(stream, take);
-    await Promise.all([exit, read(child.stdout, report), read(child.stderr, takeError)]);
+    await Promise.all([exit, readLines(child.stdout, report), readLines(child.stderr, takeErrors)]);
     const result = await exit;
     if (timedOut) return { kind: 'timed out' };
     if (!ready && result.kind === 'exited') {

@@ -25,11 +25,10 @@ export async function runHostHook(
   if (tooLong) return { reason: `${tooLong} is longer than 128 KiB, which no command can be started with` };
 
   attempt.guard();
-  const lastLines: string[] = [];
-  const report = async (line: string): Promise<void> => {
-    lastLines.push(line);
-    if (lastLines.length > lastLinesKept) lastLines.shift();
-    await log.output(line);
+  let lastLines: string[] = [];
+  const report = async (lines: string[]): Promise<void> => {
+    lastLines = [...lastLines, ...lines.slice(-lastLinesKept)].slice(-lastLinesKept);
+    await log.output(...lines);
   };
   const result = await tools.runHook(await asCommand(command, checkoutDir), checkoutDir, env, report, signal);
   signal.throwIfAborted();

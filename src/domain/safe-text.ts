@@ -12,6 +12,7 @@ export function safeText(text: string, maxLength = 100): string {
  * repaint could pass for ours. A progress bar shows its last state.
  */
 export function sanitiseOutput(line: string): string {
+  if (!anyControl.test(line)) return line;
   const plain = line.replace(escapeSequences, '').replace(/[\r\n]+$/, '');
   const lastState = plain.slice(plain.lastIndexOf('\r') + 1);
   return lastState.replace(strippedCharacters, '').replace(controlCharacters, hexEscape);
@@ -24,6 +25,8 @@ const unsafeCharacters = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\u034f\u115f\u1160\u316
 const escapeSequences =
   /(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|(?=\x1b)|$)|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?|\x1b[ -/]*[0-~]?/g;
 
+/** Most lines have none, and of a flood every microsecond counts. */
+const anyControl = /[\0-\x08\x0a-\x1f\x7f-\x9f]/;
 const strippedCharacters = /[\0\x07\x80-\x9f]/g;
 const controlCharacters = /[\x01-\x08\x0a-\x1f\x7f]/g;
 

@@ -43,7 +43,7 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
 
   const appEnv = deps.apps.openEnv(app, await deps.deployments.sealedEnv(app, deployment.number));
   const writer = deps.openLog(deployment, lease.fence, maskValues(appEnv));
-  const log = new DeployLog((line) => writer.write(line));
+  const log = new DeployLog((...lines) => writer.write(...lines));
   const serving = await servingRelease(deps, deployment);
   const tools = deps.tools(lease);
   const run = {

@@ -43,8 +43,13 @@ export class LogWriter {
     this.#limits = options.limits ?? defaultLogLimits;
   }
 
-  /** Resolves when the line is sent or may wait; that is the back-pressure a flood needs. */
-  async write(line: LogLine): Promise<void> {
+  /** Resolves when the lines are sent or may wait; that is the back-pressure a flood needs. */
+  async write(...lines: readonly LogLine[]): Promise<void> {
+    for (const line of lines) this.#take(line);
+    if (this.#pending !== '') await this.#send();
+  }
+
+  #take(line: LogLine): void {
     const encoded = encodeLine({ kind: line.kind, text: cut(this.#mask(line.text), this.#limits.lineBytes) });
     if (line.kind === 'output') {
       if (this.#outputBytes >= this.#limits.headBytes) {
@@ -56,7 +61,6 @@ export class LogWriter {
       this.#flushTail();
     }
     this.#pending += encoded;
-    await this.#send();
   }
 
   /** Everything written so far is in Redis when this resolves. */

@@ -7,7 +7,10 @@ const program = new Command('gantry')
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(text) });
 
-const appOption = ['-a, --app <name>', 'the app (default: GANTRY_APP, then the git remote "clever")'] as const;
+const appOption = [
+  '-a, --app <name>',
+  'the app (default: GANTRY_APP, then the git remote "clever")',
+] as const;
 
 program
   .command('start')
@@ -46,37 +49,49 @@ env
   .command('list', { isDefault: true })
   .option(...appOption)
   .option('--json')
-  .action(async (options: { app?: string; json?: boolean }) => (await import('./commands/env.ts')).listEnv(options));
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/env.ts')).listEnv(options),
+  );
 env
   .command('set')
   .description('set variables; NAME=@file reads the value from a file, NAME=- from standard input')
   .argument('<NAME=value...>')
   .option(...appOption)
-  .action(async (pairs: string[], options: { app?: string }) => (await import('./commands/env.ts')).setEnv(pairs, options));
+  .action(async (pairs: string[], options: { app?: string }) =>
+    (await import('./commands/env.ts')).setEnv(pairs, options),
+  );
 env
   .command('unset')
   .argument('<NAME...>')
   .option(...appOption)
-  .action(async (names: string[], options: { app?: string }) => (await import('./commands/env.ts')).unsetEnv(names, options));
+  .action(async (names: string[], options: { app?: string }) =>
+    (await import('./commands/env.ts')).unsetEnv(names, options),
+  );
 
 const deploys = program.command('deploys').description("an app's deployments");
 deploys
   .command('list', { isDefault: true })
   .option(...appOption)
   .option('--json')
-  .action(async (options: { app?: string; json?: boolean }) => (await import('./commands/deploys.ts')).listDeploys(options));
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/deploys.ts')).listDeploys(options),
+  );
 deploys
   .command('cancel')
   .argument('<number>')
   .option(...appOption)
-  .action(async (number: string, options: { app?: string }) => (await import('./commands/deploys.ts')).cancelDeploy(number, options));
+  .action(async (number: string, options: { app?: string }) =>
+    (await import('./commands/deploys.ts')).cancelDeploy(number, options),
+  );
 
 program
   .command('logs')
   .description('the log of a deployment, live while it runs')
   .option(...appOption)
   .option('--deploy <number>', 'default: the latest')
-  .action(async (options: { app?: string; deploy?: string }) => (await import('./commands/logs.ts')).showLog(options));
+  .action(async (options: { app?: string; deploy?: string }) =>
+    (await import('./commands/logs.ts')).showLog(options),
+  );
 
 try {
   await program.parseAsync();

@@ -37,7 +37,12 @@ export type Config = Readonly<{
   logLevel: string;
 }>;
 
-type Variable<T> = { example: string; about: string; fallback: string; parse: (text: string) => T | undefined };
+type Variable<T> = {
+  example: string;
+  about: string;
+  fallback: string;
+  parse: (text: string) => T | undefined;
+};
 
 const text = (value: string): string | undefined => (value === '' ? undefined : value);
 const flag = (value: string): boolean | undefined =>
@@ -52,7 +57,7 @@ const seconds = (value: string): number | undefined => {
 };
 
 /** `512M`, `2G`, or a plain number of bytes; at least the engine's minimum of 6 MB. */
-export function parseBytes(value: string): number | undefined {
+function parseBytes(value: string): number | undefined {
   const match = /^(\d{1,12})([KMG]?)$/i.exec(value);
   if (!match) return undefined;
   const unit = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 }[(match[2] ?? '').toUpperCase()] ?? 1;
@@ -60,7 +65,12 @@ export function parseBytes(value: string): number | undefined {
   return bytes >= 6 * 1024 ** 2 ? bytes : undefined;
 }
 
-const variable = <T>(parse: (text: string) => T | undefined, fallback: string, example: string, about: string): Variable<T> => ({
+const variable = <T>(
+  parse: (text: string) => T | undefined,
+  fallback: string,
+  example: string,
+  about: string,
+): Variable<T> => ({
   parse,
   fallback,
   example,
@@ -73,24 +83,54 @@ export const variables = {
   GANTRY_DATA: variable(text, defaultDataDir, '/srv/gantry', 'the one folder with all data'),
   GANTRY_BIND: variable(text, '127.0.0.1', '0.0.0.0', 'address git and the API listen on'),
   GANTRY_PORT: variable(int(1, 65535), '8010', '8010', 'port of git and the API'),
-  GANTRY_URL: variable(url, '', 'https://deploy.example.com', 'how people reach git and the API (default `http://localhost:<port>`)'),
+  GANTRY_URL: variable(
+    url,
+    '',
+    'https://deploy.example.com',
+    'how people reach git and the API (default `http://localhost:<port>`)',
+  ),
   GANTRY_HTTP_BIND: variable(text, '*', '0.0.0.0', 'address the router listens on'),
   GANTRY_HTTP_PORT: variable(int(1, 65535), '8000', '80', 'port of the router: where the apps answer'),
   GANTRY_DOMAIN: variable(domain, 'localhost', 'apps.example.com', 'apps answer at `<app>.<domain>`'),
-  GANTRY_REDIS_URL: variable(text, '', 'redis://127.0.0.1:6379', 'an external Redis (default: a private one)'),
+  GANTRY_REDIS_URL: variable(
+    text,
+    '',
+    'redis://127.0.0.1:6379',
+    'an external Redis (default: a private one)',
+  ),
   GANTRY_CONCURRENCY: variable(int(1, 64), '2', '4', 'deployments at the same time'),
   GANTRY_HOOK_USER: variable(text, 'gantry-hook', 'nobody', 'unprivileged user the host hooks run as'),
   GANTRY_HOOK_TIMEOUT: variable(seconds, '600', '120', 'seconds a host hook may take'),
   GANTRY_BUILD_TIMEOUT: variable(seconds, '3600', '900', 'seconds a build may take'),
-  GANTRY_HEALTH_TIMEOUT: variable(seconds, '60', '20', 'seconds until the health check must have answered 200'),
-  GANTRY_DRAIN_TIMEOUT: variable(seconds, '30', '60', 'seconds requests in flight may take to finish on the old release'),
+  GANTRY_HEALTH_TIMEOUT: variable(
+    seconds,
+    '60',
+    '20',
+    'seconds until the health check must have answered 200',
+  ),
+  GANTRY_DRAIN_TIMEOUT: variable(
+    seconds,
+    '30',
+    '60',
+    'seconds requests in flight may take to finish on the old release',
+  ),
   GANTRY_STOP_TIMEOUT: variable(seconds, '10', '30', 'seconds between SIGTERM and SIGKILL'),
   GANTRY_APP_MEMORY: variable(parseBytes, '512M', '1G', 'memory limit of a container, swap off'),
   GANTRY_SUBNETS: variable(subnet, '10.213.0.0/16', '10.99.0.0/16', 'range the apps’ networks are cut from'),
   GANTRY_KEEP_RELEASES: variable(int(1, 1000), '10', '5', 'images of how many releases are kept'),
-  GANTRY_CANCEL_ON_PUSH: variable(flag, 'true', 'false', 'a newer push cancels an older deployment that still builds'),
+  GANTRY_CANCEL_ON_PUSH: variable(
+    flag,
+    'true',
+    'false',
+    'a newer push cancels an older deployment that still builds',
+  ),
   GANTRY_LOG_LEVEL: variable(text, 'info', 'debug', 'level of the operator log'),
-  DOCKER_HOST: variable(dockerHost, 'unix:///var/run/docker.sock', 'unix:///var/run/docker.sock', 'the engine’s socket'),
+  DOCKER_HOST: variable(
+    dockerHost,
+    'unix:///var/run/docker.sock',
+    'unix:///var/run/docker.sock',
+    'the engine’s socket',
+  ),
 } as const;
 
 function url(value: string): string | undefined {
@@ -117,11 +157,13 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   const read = <K extends keyof typeof variables>(name: K) => {
     const { parse, fallback, example } = variables[name] as Variable<unknown>;
     const value = parse(env[name] ?? fallback) ?? (env[name] === '' ? parse(fallback) : undefined);
-    if (value === undefined && (env[name] ?? '') !== '') problems.push(`${name}=${env[name]} is not valid, for example ${name}=${example}`);
+    if (value === undefined && (env[name] ?? '') !== '')
+      problems.push(`${name}=${env[name]} is not valid, for example ${name}=${example}`);
     return value as ReturnType<(typeof variables)[K]['parse']> & {};
   };
   for (const name of Object.keys(env)) {
-    if (name.startsWith('GANTRY_') && !(name in variables) && !outside.has(name)) problems.push(`${name} is not a setting of Gantry`);
+    if (name.startsWith('GANTRY_') && !(name in variables) && !outside.has(name))
+      problems.push(`${name} is not a setting of Gantry`);
   }
   const port = read('GANTRY_PORT');
   const config: Config = {

@@ -1,6 +1,6 @@
-import { createServer } from 'node:http';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import type { Redis } from 'ioredis';
 import { createApi, isRedisTrouble } from './api/api.ts';
 import { appUrl, type Config, dataPaths } from './config.ts';
@@ -26,19 +26,28 @@ import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store
 import { ReleaseStore } from './store/release-store.ts';
 import { RouteStore } from './store/route-store.ts';
 import { loadSealer } from './store/sealing.ts';
-import { checkStoreId } from './store/store-id.ts';
 import { StoreEvents } from './store/store-events.ts';
+import { checkStoreId } from './store/store-id.ts';
 import { StreamWatch } from './store/stream-watch.ts';
 import { TokenStore } from './store/token-store.ts';
 
 export type RunningServer = { stop: () => Promise<void> };
 
 /** git, the API, the live logs and the router agent, in one process that needs no Docker. */
-export async function startServer(config: Config, redisAddress: RedisAddress, logger: Logger): Promise<RunningServer> {
+export async function startServer(
+  config: Config,
+  redisAddress: RedisAddress,
+  logger: Logger,
+): Promise<RunningServer> {
   const paths = dataPaths(config.dataDir);
-  for (const dir of [config.dataDir, paths.repositories, paths.router, paths.logs]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  for (const dir of [config.dataDir, paths.repositories, paths.router, paths.logs])
+    await mkdir(dir, { recursive: true, mode: 0o700 });
   await chmod(config.dataDir, 0o700);
-  await prepareGitProcess({ folder: paths.gitConfig, hookSocket: paths.hookSocket, maxPushBytes: defaultGitLimits.maxPushBytes });
+  await prepareGitProcess({
+    folder: paths.gitConfig,
+    hookSocket: paths.hookSocket,
+    maxPushBytes: defaultGitLimits.maxPushBytes,
+  });
 
   const connections: Redis[] = [];
   const keep = (redis: Redis): Redis => {
@@ -73,7 +82,15 @@ export async function startServer(config: Config, redisAddress: RedisAddress, lo
   });
   await router.start();
   const hostsOf = (app: AppName): string[] => [`${app}.${config.domain}`];
-  const agent = new RouteAgent({ id: 'main', router, routes, events, hostsOf, drainTimeoutMs: config.drainTimeoutMs, logger });
+  const agent = new RouteAgent({
+    id: 'main',
+    router,
+    routes,
+    events,
+    hostsOf,
+    drainTimeoutMs: config.drainTimeoutMs,
+    logger,
+  });
   agent.start();
 
   const repositories = new Repositories(paths.repositories);
@@ -120,7 +137,13 @@ export async function startServer(config: Config, redisAddress: RedisAddress, lo
     serverFactory: (handler) =>
       createServer(
         // A push waits in silence for its build and an upload may take long: only our own idle timers end a request.
-        { requestTimeout: 0, headersTimeout: 20_000, keepAlive: true, keepAliveInitialDelay: 30_000, maxHeaderSize: 16_384 },
+        {
+          requestTimeout: 0,
+          headersTimeout: 20_000,
+          keepAlive: true,
+          keepAliveInitialDelay: 30_000,
+          maxHeaderSize: 16_384,
+        },
         (req, res) => (git.handles(req) ? git.handle(req, res) : handler(req, res)),
       ),
   });
@@ -128,7 +151,9 @@ export async function startServer(config: Config, redisAddress: RedisAddress, lo
     await api.listen({ host: config.bind, port: config.port });
   } catch (error) {
     throw (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
-      ? new Error(`port ${config.port} is taken by another program; set GANTRY_PORT to a free one`, { cause: error })
+      ? new Error(`port ${config.port} is taken by another program; set GANTRY_PORT to a free one`, {
+          cause: error,
+        })
       : error;
   }
   logger.info({ port: config.port, httpPort: config.httpPort }, 'server started');
@@ -158,7 +183,12 @@ async function authenticatePusher(
 ): Promise<Account | { refused: string; status: 401 }> {
   try {
     const account = token ? await tokens.find(token) : undefined;
-    return account ?? { status: 401, refused: 'the token is missing or not known; use a token of this server as the password' };
+    return (
+      account ?? {
+        status: 401,
+        refused: 'the token is missing or not known; use a token of this server as the password',
+      }
+    );
   } catch (error) {
     throw isRedisTrouble(error) ? queueUnavailable() : error;
   }
@@ -173,7 +203,11 @@ async function ensureQueue(redis: Redis): Promise<void> {
 }
 
 function queueUnavailable(): UserError {
-  return new UserError('QUEUE_UNAVAILABLE', 'the deploy queue is unavailable; running apps are not affected', 'try again in a minute');
+  return new UserError(
+    'QUEUE_UNAVAILABLE',
+    'the deploy queue is unavailable; running apps are not affected',
+    'try again in a minute',
+  );
 }
 
 /** The one way in on a new server: an administrator's token, in a file that only its owner reads. */
@@ -189,5 +223,7 @@ async function ready(redis: Redis): Promise<void> {
 }
 
 function version(): string {
-  return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+  return (
+    JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+  ).version;
 }

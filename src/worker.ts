@@ -22,8 +22,8 @@ import { checkRedis, patientRedis, type RedisAddress } from './store/redis.ts';
 import { ReleaseStore } from './store/release-store.ts';
 import { RouteStore } from './store/route-store.ts';
 import { loadSealer } from './store/sealing.ts';
-import { checkStoreId } from './store/store-id.ts';
 import { StoreEvents } from './store/store-events.ts';
+import { checkStoreId } from './store/store-id.ts';
 
 const maxRuns = 3;
 const reconcileEveryMs = 5000;
@@ -34,7 +34,11 @@ const switchTimeoutMs = 300_000;
 export type RunningWorker = { stop: () => Promise<void> };
 
 /** The deploying process: takes deployments from the queue and talks to the Docker engine. */
-export async function startWorker(config: Config, redisAddress: RedisAddress, logger: Logger): Promise<RunningWorker> {
+export async function startWorker(
+  config: Config,
+  redisAddress: RedisAddress,
+  logger: Logger,
+): Promise<RunningWorker> {
   const paths = dataPaths(config.dataDir);
   await mkdir(paths.work, { recursive: true, mode: 0o700 });
   process.umask(0o022); // files of a checkout get the modes that git defines
@@ -75,18 +79,41 @@ export async function startWorker(config: Config, redisAddress: RedisAddress, lo
     repository: (app) => repositories.open(app),
     runHook: async (command, checkout, env, report, signal) =>
       hookUser
-        ? runInSandbox(command, checkout, env, { ...hookUser, dataDir: config.dataDir, timeoutMs: config.hookTimeoutMs }, report, signal)
-        : { kind: 'refused', reason: `there is no user ${config.hookUser} on this machine (GANTRY_HOOK_USER)` },
-    allocateSubnet: async (app, taken) => subnetAt(config.subnets, await apps.subnetIndex(app, taken.map(subnetIndex))),
+        ? runInSandbox(
+            command,
+            checkout,
+            env,
+            { ...hookUser, dataDir: config.dataDir, timeoutMs: config.hookTimeoutMs },
+            report,
+            signal,
+          )
+        : {
+            kind: 'refused',
+            reason: `there is no user ${config.hookUser} on this machine (GANTRY_HOOK_USER)`,
+          },
+    allocateSubnet: async (app, taken) =>
+      subnetAt(config.subnets, await apps.subnetIndex(app, taken.map(subnetIndex))),
     switchRoute: async ({ deployment }, endpoint, image) => {
       const { container, address, port, release } = endpoint;
-      const answer = await deployments.switchRoute(deployment.app, deployment.number, fence, { container, address, port, release }, image, []);
+      const answer = await deployments.switchRoute(
+        deployment.app,
+        deployment.number,
+        fence,
+        { container, address, port, release },
+        image,
+        [],
+      );
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
       return answer.version;
     },
     switchBack: ({ deployment }) => deployments.switchBack(deployment.app, deployment.number, fence),
     routeApplied: (app, version, limitMs, signal) =>
-      events.until(() => routes.isApplied(app, version), (event) => event.kind === 'applied' && event.app === app, limitMs, signal),
+      events.until(
+        () => routes.isApplied(app, version),
+        (event) => event.kind === 'applied' && event.app === app,
+        limitMs,
+        signal,
+      ),
     drained: (app, limitMs) =>
       events.until(
         async () => ((await routes.get(app))?.draining ?? []).length === 0,
@@ -135,7 +162,9 @@ export async function startWorker(config: Config, redisAddress: RedisAddress, lo
 
   let sweeping: Promise<unknown> = Promise.resolve();
   const sweepNow = (): void => {
-    sweeping = sweeping.then(() => sweepContainers(sweep)).catch((err: unknown) => logger.debug({ err }, 'sweep failed'));
+    sweeping = sweeping
+      .then(() => sweepContainers(sweep))
+      .catch((err: unknown) => logger.debug({ err }, 'sweep failed'));
   };
   const stopListening = events.listen((event) => {
     if (event.kind === 'drained') sweepNow();

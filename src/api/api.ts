@@ -1,14 +1,14 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { z } from 'zod';
 import type { Account } from '../domain/account.ts';
 import { messageOf, UserError } from '../errors.ts';
 import { parseCredentials } from '../git/credentials.ts';
 import type { Logger } from '../logger.ts';
 import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
+import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
-import { problemType, type problemShape } from './contract.ts';
-import type { z } from 'zod';
 
 export type ApiDeps = AppRoutesDeps &
   DeploymentRoutesDeps & {
@@ -17,8 +17,6 @@ export type ApiDeps = AppRoutesDeps &
     serverFactory: (handler: (req: IncomingMessage, res: ServerResponse) => void) => Server;
     logger: Logger;
   };
-
-export type ApiInstance = FastifyInstance;
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -37,7 +35,9 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
   api.setValidatorCompiler(validatorCompiler);
   api.setSerializerCompiler(serializerCompiler);
   api.setErrorHandler((error, _request, reply) => sendProblem(deps.logger, error, reply));
-  api.setNotFoundHandler((_request, reply) => sendProblem(deps.logger, new UserError('NOT_FOUND', 'there is nothing at this address'), reply));
+  api.setNotFoundHandler((_request, reply) =>
+    sendProblem(deps.logger, new UserError('NOT_FOUND', 'there is nothing at this address'), reply),
+  );
 
   api.get('/healthz', () => ({ status: 'ok' }));
 
@@ -56,7 +56,12 @@ async function authenticate(request: FastifyRequest, findToken: ApiDeps['findTok
   const header = request.headers.authorization ?? '';
   const token = /^bearer +(\S{1,200})$/i.exec(header)?.[1] ?? parseCredentials(header)?.password;
   const account = token ? await findToken(token) : undefined;
-  if (!account) throw new UserError('UNAUTHENTICATED', 'the token is missing or not known', 'set GANTRY_TOKEN to a token of this server');
+  if (!account)
+    throw new UserError(
+      'UNAUTHENTICATED',
+      'the token is missing or not known',
+      'set GANTRY_TOKEN to a token of this server',
+    );
   return account;
 }
 
@@ -72,13 +77,26 @@ function toProblem(error: unknown): z.infer<typeof problemShape> {
     return { title, status, detail: message, code, ...(hint !== undefined && { hint }) };
   }
   const status = (error as { statusCode?: number }).statusCode ?? 500;
-  if (status < 500) return { title: 'the request is not valid', status, detail: messageOf(error), code: 'INVALID' };
+  if (status < 500)
+    return { title: 'the request is not valid', status, detail: messageOf(error), code: 'INVALID' };
   if (isRedisTrouble(error)) {
-    return { title: 'the store is unavailable', status: 503, detail: 'Redis does not answer; running apps are not affected', code: 'QUEUE_UNAVAILABLE' };
+    return {
+      title: 'the store is unavailable',
+      status: 503,
+      detail: 'Redis does not answer; running apps are not affected',
+      code: 'QUEUE_UNAVAILABLE',
+    };
   }
-  return { title: 'internal error', status: 500, detail: 'the log of the server says more', code: 'INTERNAL' };
+  return {
+    title: 'internal error',
+    status: 500,
+    detail: 'the log of the server says more',
+    code: 'INTERNAL',
+  };
 }
 
 export function isRedisTrouble(error: unknown): boolean {
-  return /Command timed out|Connection is closed|isn't writeable|max retries per request|ECONNREFUSED|ENOENT.*redis/i.test(messageOf(error));
+  return /Command timed out|Connection is closed|isn't writeable|max retries per request|ECONNREFUSED|ENOENT.*redis/i.test(
+    messageOf(error),
+  );
 }

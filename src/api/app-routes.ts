@@ -2,8 +2,8 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { type Account, canDeploy, canRead, isAdmin } from '../domain/account.ts';
 import { type App, type AppName, appNameRule, parseAppName } from '../domain/app.ts';
-import { problemWithEnvName, problemWithEnvValue } from '../domain/env.ts';
 import { parseAppSettings } from '../domain/app-settings.ts';
+import { problemWithEnvName, problemWithEnvValue } from '../domain/env.ts';
 import { UserError } from '../errors.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
@@ -35,7 +35,8 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
       { schema: { body: z.strictObject({ name: z.string() }), response: { 201: appShape } } },
       async ({ account, body }, reply) => {
         const name = parseAppName(body.name);
-        if (!name) throw new UserError('INVALID', `"${body.name.slice(0, 50)}" cannot be an app`, appNameRule);
+        if (!name)
+          throw new UserError('INVALID', `"${body.name.slice(0, 50)}" cannot be an app`, appNameRule);
         if (!canDeploy(account, name)) throw new UserError('FORBIDDEN', `this token may not create ${name}`);
         if (await deps.apps.get(name)) throw new UserError('CONFLICT', `the app ${name} exists already`);
         await deps.apps.create(name);
@@ -44,22 +45,29 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
       },
     );
 
-    api.get('/apps/:app/env', { schema: { params: appParams, response: { 200: envShape } } }, async ({ account, params }) => {
-      const app = await requireApp(deps, account, params.app);
-      if (!canDeploy(account, app.name)) throw new UserError('FORBIDDEN', `this token may not read the variables of ${app.name}`);
-      return { env: await deps.apps.env(app.name) };
-    });
+    api.get(
+      '/apps/:app/env',
+      { schema: { params: appParams, response: { 200: envShape } } },
+      async ({ account, params }) => {
+        const app = await requireApp(deps, account, params.app);
+        if (!canDeploy(account, app.name))
+          throw new UserError('FORBIDDEN', `this token may not read the variables of ${app.name}`);
+        return { env: await deps.apps.env(app.name) };
+      },
+    );
 
     api.patch(
       '/apps/:app/env',
       { schema: { params: appParams, body: envChangeShape, response: { 200: envShape } } },
       async ({ account, params, body }) => {
         const app = await requireApp(deps, account, params.app);
-        if (!canDeploy(account, app.name)) throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
+        if (!canDeploy(account, app.name))
+          throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
         const set: Record<string, string> = {};
         const unset: string[] = [];
         for (const [name, value] of Object.entries(body.env)) {
-          const problem = problemWithEnvName(name) ?? (value === null ? undefined : problemWithEnvValue(name, value));
+          const problem =
+            problemWithEnvName(name) ?? (value === null ? undefined : problemWithEnvValue(name, value));
           if (problem) throw new UserError('INVALID', problem);
           if (value === null) unset.push(name);
           else set[name] = value;
@@ -80,10 +88,19 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
 export const appParams = z.object({ app: z.string() });
 
 /** The same answer for an app that does not exist and one that is not theirs. */
-export async function requireApp(deps: Pick<AppRoutesDeps, 'apps'>, account: Account, text: string): Promise<App> {
+export async function requireApp(
+  deps: Pick<AppRoutesDeps, 'apps'>,
+  account: Account,
+  text: string,
+): Promise<App> {
   const name = parseAppName(text);
   const app = name && canRead(account, name) ? await deps.apps.get(name) : undefined;
-  if (!app) throw new UserError('NOT_FOUND', `app "${text.slice(0, 50)}" not found or not yours`, 'list them: gantry apps');
+  if (!app)
+    throw new UserError(
+      'NOT_FOUND',
+      `app "${text.slice(0, 50)}" not found or not yours`,
+      'list them: gantry apps',
+    );
   return app;
 }
 

@@ -8,7 +8,10 @@ import type { LogReader } from '../store/log-reader.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
 import { cancelShape, type deploymentShape, deploymentsShape } from './contract.ts';
 
-export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & { deployments: DeploymentStore; logs: LogReader };
+export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
+  deployments: DeploymentStore;
+  logs: LogReader;
+};
 
 const deploymentParams = appParams.extend({ number: z.coerce.number().int().positive() });
 
@@ -29,34 +32,42 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
       { schema: { params: deploymentParams, response: { 200: cancelShape } } },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
-        if (!canDeploy(account, app.name)) throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
+        if (!canDeploy(account, app.name))
+          throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
         if (!(await deps.deployments.get(app.name, params.number))) throw notFound(params.number);
         return { result: await deps.deployments.cancel(app.name, params.number, `by ${account.name}`) };
       },
     );
 
     // One JSON object a line, live until the deployment ends: {id, kind, text} and at last {id, end}.
-    api.get('/apps/:app/deployments/:number/logs', { schema: { params: deploymentParams } }, async (request, reply) => {
-      const { account, params, raw } = request;
-      const app = await requireApp(deps, account, params.app);
-      if (!(await deps.deployments.get(app.name, params.number))) throw notFound(params.number);
-      const gone = new AbortController();
-      raw.on('close', () => raw.socket.destroyed && gone.abort());
-      reply.raw.on('close', () => gone.abort());
-      reply.hijack();
-      reply.raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'x-accel-buffering': 'no' });
-      try {
-        for await (const chunk of deps.logs.follow(app.name, params.number, gone.signal)) {
-          const records = 'end' in chunk ? [{ id: chunk.id, end: chunk.end }] : chunk.lines.map((line) => ({ id: chunk.id, ...line }));
-          const text = records.map((record) => `${JSON.stringify(record)}\n`).join('');
-          if (!reply.raw.write(text)) await drained(reply.raw, gone.signal);
+    api.get(
+      '/apps/:app/deployments/:number/logs',
+      { schema: { params: deploymentParams } },
+      async (request, reply) => {
+        const { account, params, raw } = request;
+        const app = await requireApp(deps, account, params.app);
+        if (!(await deps.deployments.get(app.name, params.number))) throw notFound(params.number);
+        const gone = new AbortController();
+        raw.on('close', () => raw.socket.destroyed && gone.abort());
+        reply.raw.on('close', () => gone.abort());
+        reply.hijack();
+        reply.raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'x-accel-buffering': 'no' });
+        try {
+          for await (const chunk of deps.logs.follow(app.name, params.number, gone.signal)) {
+            const records =
+              'end' in chunk
+                ? [{ id: chunk.id, end: chunk.end }]
+                : chunk.lines.map((line) => ({ id: chunk.id, ...line }));
+            const text = records.map((record) => `${JSON.stringify(record)}\n`).join('');
+            if (!reply.raw.write(text)) await drained(reply.raw, gone.signal);
+          }
+        } catch {
+          // Either the reader went away or Redis did; a reader that misses the end record knows that it has to ask again.
         }
-      } catch {
-        // Either the reader went away or Redis did; a reader that misses the end record knows that it has to ask again.
-      }
-      reply.raw.end();
-      return reply;
-    });
+        reply.raw.end();
+        return reply;
+      },
+    );
   };
 }
 

@@ -7,7 +7,11 @@ import { dataPaths, readConfig } from '../config.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 
 /** Asks the server. `T` is the shape its contract promises; the server checks what it sends. */
-export async function call<Shape extends z.ZodType>(method: string, path: string, body?: unknown): Promise<z.infer<Shape>> {
+export async function call<Shape extends z.ZodType>(
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<z.infer<Shape>> {
   const response = await request(method, path, body);
   return (await response.json()) as z.infer<Shape>;
 }
@@ -17,27 +21,40 @@ export async function request(method: string, path: string, body?: unknown): Pro
   const token = await readToken(dataPaths(config.dataDir).token);
   const response = await fetch(`${config.url}/api/v1${path}`, {
     method,
-    headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   }).catch((error: unknown) => {
-    throw new ApiError(0, `no Gantry answers at ${config.url}: ${reasonOf(error)}`, 'start one with npm start, or set GANTRY_URL');
+    throw new ApiError(
+      0,
+      `no Gantry answers at ${config.url}: ${reasonOf(error)}`,
+      'start one with npm start, or set GANTRY_URL',
+    );
   });
   if (response.ok) return response;
-  const problem = (await response.json().catch(() => ({ detail: response.statusText }))) as Partial<z.infer<typeof problemShape>>;
+  const problem = (await response.json().catch(() => ({ detail: response.statusText }))) as Partial<
+    z.infer<typeof problemShape>
+  >;
   throw new ApiError(response.status, problem.detail ?? response.statusText, problem.hint);
 }
 
 /** GANTRY_TOKEN, else the administrator's token of a server on this machine. */
 async function readToken(file: string): Promise<string> {
   const token = process.env.GANTRY_TOKEN ?? (await readFile(file, 'utf8').catch(() => ''));
-  if (token.trim() === '') throw new ApiError(401, 'there is no token', `set GANTRY_TOKEN, or run this where ${file} can be read`);
+  if (token.trim() === '')
+    throw new ApiError(401, 'there is no token', `set GANTRY_TOKEN, or run this where ${file} can be read`);
   return token.trim();
 }
 
 /** `--app`, GANTRY_APP, then the git remote called clever. */
 export async function appName(given: string | undefined): Promise<string> {
   const name = given ?? process.env.GANTRY_APP ?? (await appOfRemote());
-  if (!name) throw new UsageError('which app? use --app NAME, GANTRY_APP, or a repository with the git remote "clever"');
+  if (!name)
+    throw new UsageError(
+      'which app? use --app NAME, GANTRY_APP, or a repository with the git remote "clever"',
+    );
   return encodeURIComponent(name);
 }
 

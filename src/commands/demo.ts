@@ -30,7 +30,8 @@ async function show(config: Config, repository: string): Promise<void> {
   const app = 'hello-demo';
   await cp(join(root, 'test/fixtures/apps/hello'), repository, { recursive: true });
   await cp('/bin/busybox', join(repository, 'busybox'));
-  const git = (...args: string[]) => run('git', ['-C', repository, '-c', 'user.name=Demo', '-c', 'user.email=demo@example.com', ...args]);
+  const git = (...args: string[]) =>
+    run('git', ['-C', repository, '-c', 'user.name=Demo', '-c', 'user.email=demo@example.com', ...args]);
   const page = (text: string) => writeFile(join(repository, 'www/index.html'), `<h1>${text}</h1>\n`);
   const stamp = new Date().toISOString();
 
@@ -49,7 +50,9 @@ async function show(config: Config, repository: string): Promise<void> {
   const second = await push(repository, []);
   await showAnswer(config, app);
 
-  console.log(`\nfirst push: ${first.toFixed(1)}s, second push: ${second.toFixed(1)}s, from "git push" to its return, live`);
+  console.log(
+    `\nfirst push: ${first.toFixed(1)}s, second push: ${second.toFixed(1)}s, from "git push" to its return, live`,
+  );
 }
 
 /** Runs the command as a visitor would see it, and returns how many seconds it took. */
@@ -101,8 +104,13 @@ async function startOwn(folder: string): Promise<Gantry> {
     GANTRY_HTTP_BIND: '127.0.0.1',
   };
   console.log('starting a Gantry of its own for this demo');
-  const cli = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../cli.ts' : '../cli.js', import.meta.url));
-  const child = spawn(process.execPath, [...process.execArgv, cli, 'start'], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const cli = fileURLToPath(
+    new URL(import.meta.url.endsWith('.ts') ? '../cli.ts' : '../cli.js', import.meta.url),
+  );
+  const child = spawn(process.execPath, [...process.execArgv, cli, 'start'], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   await new Promise<void>((resolve, reject) => {
     child.stdout.on('data', (chunk) => {

@@ -36,7 +36,9 @@ export async function unsetEnv(names: readonly string[], options: Options): Prom
 async function change(env: Record<string, string | null>, options: Options): Promise<void> {
   const app = await appName(options.app);
   await call('PATCH', `/apps/${app}/env`, { env });
-  console.error(`changed ${Object.keys(env).join(', ')}; in force with the next deployment: git push clever main:redeploy`);
+  console.error(
+    `changed ${Object.keys(env).join(', ')}; in force with the next deployment: git push clever main:redeploy`,
+  );
 }
 
 /** Values that should not be on a command line come from a file or standard input. */

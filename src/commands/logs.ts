@@ -11,7 +11,9 @@ export async function showLog(options: { app?: string; deploy?: string }): Promi
   const number = options.deploy ?? String(await latest(app));
   const response = await request('GET', `/apps/${app}/deployments/${encodeURIComponent(number)}/logs`);
   if (!response.body) return;
-  const lines = createInterface({ input: Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]) });
+  const lines = createInterface({
+    input: Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]),
+  });
   for await (const line of lines) {
     const record = JSON.parse(line) as LogLine & { end?: string };
     if (record.end === undefined) console.log(renderLogLine(record));

@@ -28,7 +28,11 @@ export async function start(): Promise<void> {
 
   const redis = config.redisUrl ? undefined : new RedisProcess(paths.redis, logger);
   await redis?.start();
-  const server = await startServer(config, config.redisUrl ? { url: config.redisUrl } : { socket: redis?.socket ?? '' }, logger);
+  const server = await startServer(
+    config,
+    config.redisUrl ? { url: config.redisUrl } : { socket: redis?.socket ?? '' },
+    logger,
+  );
   const worker = new WorkerProcess(logFile, logger);
   worker.start();
   await printNextSteps(config);
@@ -62,7 +66,9 @@ Gantry is ready. In the repository of your app (it needs a Dockerfile), type:
   curl ${appUrl(config, 'myapp')}`);
 }
 
-const cli = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../cli.ts' : '../cli.js', import.meta.url));
+const cli = fileURLToPath(
+  new URL(import.meta.url.endsWith('.ts') ? '../cli.ts' : '../cli.js', import.meta.url),
+);
 
 /** The worker as a child that is started again when it dies. */
 class WorkerProcess {

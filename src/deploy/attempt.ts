@@ -1,8 +1,8 @@
-import type { AppSettings } from '../domain/app-settings.ts';
+import type { Engine } from '../docker/engine.ts';
 import type { AppName } from '../domain/app.ts';
+import type { AppSettings } from '../domain/app-settings.ts';
 import type { Deployment } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
-import type { Engine } from '../docker/engine.ts';
 import type { Repository } from '../git/repository.ts';
 import type { DeployLog } from './deploy-log.ts';
 import type { HookResult } from './hook-sandbox.ts';

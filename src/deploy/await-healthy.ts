@@ -35,10 +35,16 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
       signal.throwIfAborted();
       if (exited) return await explain(attempt, candidate, { kind: 'exited', state: exited });
       const patience = Math.ceil(Math.min(answerTimeoutMs, Math.max(50, deadline - performance.now())));
-      const answer = await ask(candidate, settings.healthPath, AbortSignal.any([AbortSignal.timeout(patience), exit.signal]));
+      const answer = await ask(
+        candidate,
+        settings.healthPath,
+        AbortSignal.any([AbortSignal.timeout(patience), exit.signal]),
+      );
       if (answer.kind === 'answered' && answer.status === 200) {
         const count = tries === 1 ? '1 try' : `${tries} tries`;
-        await log.detail(`GET ${settings.healthPath} -> 200 after ${seconds(performance.now() - began)} (${count})`);
+        await log.detail(
+          `GET ${settings.healthPath} -> 200 after ${seconds(performance.now() - began)} (${count})`,
+        );
         return undefined;
       }
       symptom = answer;

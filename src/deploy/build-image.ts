@@ -1,8 +1,8 @@
-import { labels } from '../domain/container.ts';
-import { injectedEnv } from '../domain/app-settings.ts';
-import { shortSha } from '../domain/app.ts';
-import type { Problem } from '../domain/deployment.ts';
 import type { BuildResult } from '../docker/engine.ts';
+import { shortSha } from '../domain/app.ts';
+import { injectedEnv } from '../domain/app-settings.ts';
+import { labels } from '../domain/container.ts';
+import type { Problem } from '../domain/deployment.ts';
 import { safeText } from '../domain/safe-text.ts';
 import type { Attempt } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
@@ -11,14 +11,19 @@ import { findDockerfile } from './find-dockerfile.ts';
 const lastLinesKept = 20;
 
 /** Builds the checkout into an image, tagged and labelled with app, release and commit. */
-export async function buildImage(attempt: Attempt, checkoutDir: string): Promise<{ image: string } | { problem: Problem }> {
+export async function buildImage(
+  attempt: Attempt,
+  checkoutDir: string,
+): Promise<{ image: string } | { problem: Problem }> {
   const { deployment, settings, log, tools, signal } = attempt;
   const dockerfile = await findDockerfile(checkoutDir, settings.dockerfile);
   if ('problem' in dockerfile) return dockerfile;
 
   const began = performance.now();
   const name = safeText(settings.dockerfile, 100);
-  await log.heading(settings.builder === 'buildkit' ? `Building ${name}` : `Building ${name} with the legacy builder`);
+  await log.heading(
+    settings.builder === 'buildkit' ? `Building ${name}` : `Building ${name} with the legacy builder`,
+  );
 
   const lastLines: string[] = [];
   const deadline = AbortSignal.timeout(tools.limits.buildTimeoutMs);
@@ -46,15 +51,19 @@ export async function buildImage(attempt: Attempt, checkoutDir: string): Promise
   );
   const result = await build.catch((error: unknown): BuildResult => {
     signal.throwIfAborted();
-    if (deadline.aborted) return { ok: false, reason: `timed out after ${seconds(tools.limits.buildTimeoutMs)}` };
+    if (deadline.aborted)
+      return { ok: false, reason: `timed out after ${seconds(tools.limits.buildTimeoutMs)}` };
     throw error;
   });
   if (!result.ok) {
     const failed = result.command ? [`${safeText(result.command, 200)}${exitText(result.exitCode)}`] : [];
     return { problem: { reason: safeText(result.reason, 150), details: failed, lastLines } };
   }
-  if (result.steps > 0 && result.cachedSteps === result.steps) await log.detail(`${result.steps} of ${result.steps} steps cached`);
-  await log.detail(`done in ${seconds(performance.now() - began)}, image ${Math.max(1, Math.round(result.sizeBytes / 1e6))} MB`);
+  if (result.steps > 0 && result.cachedSteps === result.steps)
+    await log.detail(`${result.steps} of ${result.steps} steps cached`);
+  await log.detail(
+    `done in ${seconds(performance.now() - began)}, image ${Math.max(1, Math.round(result.sizeBytes / 1e6))} MB`,
+  );
   return { image };
 }
 

@@ -56,5 +56,7 @@ async function branchMoved(attempt: Attempt): Promise<Problem | undefined> {
 
 function listed(paths: readonly string[]): string {
   const shown = paths.slice(0, 5).map((path) => safeText(path, 100));
-  return paths.length > shown.length ? `${shown.join(', ')} and ${paths.length - shown.length} more` : shown.join(', ');
+  return paths.length > shown.length
+    ? `${shown.join(', ')} and ${paths.length - shown.length} more`
+    : shown.join(', ');
 }

@@ -13,7 +13,10 @@ export async function runSucceededHook(attempt: Attempt, live: Endpoint): Promis
       timeoutMs: tools.limits.hookTimeoutMs,
       signal,
     });
-    if (exitCode !== 0) await log.warning(`the run-succeeded hook ${exitCode === 'timed out' ? 'timed out' : `exited with code ${exitCode}`}; the release stays live`);
+    if (exitCode !== 0)
+      await log.warning(
+        `the run-succeeded hook ${exitCode === 'timed out' ? 'timed out' : `exited with code ${exitCode}`}; the release stays live`,
+      );
   } catch (error) {
     signal.throwIfAborted();
     await log.warning(`the run-succeeded hook could not be run: ${messageOf(error)}; the release stays live`);
@@ -22,6 +25,11 @@ export async function runSucceededHook(attempt: Attempt, live: Endpoint): Promis
 
 /** CC_RUN_FAILED_HOOK, on the host: the container it would belong to did not start. */
 export async function runFailedHook(attempt: Attempt, checkoutDir: string): Promise<void> {
-  const problem = await runHostHook(attempt, 'run-failed hook', attempt.settings.hooks.runFailed, checkoutDir);
+  const problem = await runHostHook(
+    attempt,
+    'run-failed hook',
+    attempt.settings.hooks.runFailed,
+    checkoutDir,
+  );
   if (problem) await attempt.log.warning(`the run-failed hook failed: ${problem.reason}`);
 }

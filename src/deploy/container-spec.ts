@@ -1,10 +1,15 @@
-import { type ContainerSpec } from '../domain/container.ts';
 import { injectedEnv } from '../domain/app-settings.ts';
+import { type ContainerSpec } from '../domain/container.ts';
 import type { Attempt } from './attempt.ts';
 import { objectLabels } from './build-image.ts';
 
 /** What to run for a release. `PORT` is always the port the router sends to, whatever the app's variables say. */
-export function containerSpec(attempt: Attempt, image: string, network: string, address: string): ContainerSpec {
+export function containerSpec(
+  attempt: Attempt,
+  image: string,
+  network: string,
+  address: string,
+): ContainerSpec {
   const { deployment, settings, appEnv, tools } = attempt;
   return {
     name: `gantry-${tools.storeTag}-${deployment.app}-v${deployment.number}`,

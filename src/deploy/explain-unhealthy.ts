@@ -35,9 +35,16 @@ export function explainUnhealthy(symptom: Symptom, facts: Facts): Problem {
         ],
       };
     case 'silent':
-      return { reason: `GET ${path} was accepted but not answered within ${waited}`, hints: ['the app hangs or is very slow to start'] };
+      return {
+        reason: `GET ${path} was accepted but not answered within ${waited}`,
+        hints: ['the app hangs or is very slow to start'],
+      };
     case 'broken':
-      return { reason: `GET ${path} got no HTTP answer`, details: [symptom.message], hints: [`port ${port} must speak plain HTTP`] };
+      return {
+        reason: `GET ${path} got no HTTP answer`,
+        details: [symptom.message],
+        hints: [`port ${port} must speak plain HTTP`],
+      };
     case 'refused':
       return explainRefusal(port, listeners);
   }
@@ -82,5 +89,7 @@ function explainExit(state: ContainerState | 'gone', memoryBytes: number): Probl
 }
 
 function show(listener: Listener): string {
-  return listener.address.includes(':') ? `[${listener.address}]:${listener.port}` : `${listener.address}:${listener.port}`;
+  return listener.address.includes(':')
+    ? `[${listener.address}]:${listener.port}`
+    : `${listener.address}:${listener.port}`;
 }

@@ -7,13 +7,21 @@ import { safeText } from '../domain/safe-text.ts';
  * The Dockerfile's real path inside the checkout. Links are resolved, and refused when they leave it: a builder
  * quotes the first line of any file it cannot parse. Called right before the build, because hooks may change files.
  */
-export async function findDockerfile(checkoutDir: string, wanted: string): Promise<{ path: string } | { problem: Problem }> {
+export async function findDockerfile(
+  checkoutDir: string,
+  wanted: string,
+): Promise<{ path: string } | { problem: Problem }> {
   const root = await realpath(checkoutDir);
   const real = await realpath(join(root, wanted)).catch(() => undefined);
   if (real === undefined) return { problem: await missing(root, wanted) };
   const inside = relative(root, real);
   if (inside === '' || inside.startsWith(`..${sep}`) || inside === '..') {
-    return { problem: { reason: 'the Dockerfile must be inside the repository', hints: ['CC_DOCKERFILE points out of it, through a link'] } };
+    return {
+      problem: {
+        reason: 'the Dockerfile must be inside the repository',
+        hints: ['CC_DOCKERFILE points out of it, through a link'],
+      },
+    };
   }
   if (!(await lstat(real)).isFile()) return { problem: { reason: `${safeText(wanted, 100)} is not a file` } };
   return { path: inside };

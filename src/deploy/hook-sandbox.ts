@@ -73,11 +73,26 @@ export async function runInSandbox(
   signal: AbortSignal,
 ): Promise<HookResult> {
   signal.throwIfAborted();
-  const variables = Object.entries(env).map(([name, value], index) => [`GANTRY_${index}`, `${name}=${value}`]);
+  const variables = Object.entries(env).map(([name, value], index) => [
+    `GANTRY_${index}`,
+    `${name}=${value}`,
+  ]);
   const child = spawn(
     'setpriv',
     // With the worker dies unshare, with unshare the first process of the namespace, with that one all others.
-    [...dieWithParent, 'unshare', '--pid', '--fork', '--mount', '--mount-proc', '--propagation', 'private', 'sh', '-c', enter],
+    [
+      ...dieWithParent,
+      'unshare',
+      '--pid',
+      '--fork',
+      '--mount',
+      '--mount-proc',
+      '--propagation',
+      'private',
+      'sh',
+      '-c',
+      enter,
+    ],
     {
       cwd: '/',
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -107,7 +122,9 @@ export async function runInSandbox(
   signal.addEventListener('abort', onAbort);
   try {
     const exit = new Promise<HookResult>((resolve) => {
-      child.on('error', (error) => resolve({ kind: 'refused', reason: `setpriv could not be started: ${error.message}` }));
+      child.on('error', (error) =>
+        resolve({ kind: 'refused', reason: `setpriv could not be started: ${error.message}` }),
+      );
       child.on('exit', (code, killedBy) => {
         resolve(code === null ? { kind: 'killed', signal: killedBy ?? 'SIGKILL' } : { kind: 'exited', code });
       });
@@ -125,7 +142,10 @@ export async function runInSandbox(
     const result = await exit;
     if (timedOut) return { kind: 'timed out' };
     if (!ready && result.kind === 'exited') {
-      return { kind: 'refused', reason: beforeReady.join('; ') || `the sandbox ended with code ${result.code}` };
+      return {
+        kind: 'refused',
+        reason: beforeReady.join('; ') || `the sandbox ended with code ${result.code}`,
+      };
     }
     return result;
   } finally {

@@ -8,7 +8,9 @@ export type Listener = { address: string; port: number; loopbackOnly: boolean };
  * Empty also when this is not the container's host.
  */
 export async function listeningSockets(pid: number): Promise<Listener[]> {
-  const tables = await Promise.all(['tcp', 'tcp6'].map((name) => readFile(`/proc/${pid}/net/${name}`, 'utf8').catch(() => '')));
+  const tables = await Promise.all(
+    ['tcp', 'tcp6'].map((name) => readFile(`/proc/${pid}/net/${name}`, 'utf8').catch(() => '')),
+  );
   return tables.flatMap(parseListeners);
 }
 

@@ -39,13 +39,21 @@ export async function runHostHook(
         await log.detail(`done in ${seconds(performance.now() - began)}`);
         return undefined;
       }
-      return { reason: `${shown} exited with code ${result.code}`, lastLines, hints: exitHints(result.code, shown) };
+      return {
+        reason: `${shown} exited with code ${result.code}`,
+        lastLines,
+        hints: exitHints(result.code, shown),
+      };
     case 'killed':
       return { reason: `${shown} was killed by ${result.signal}`, lastLines };
     case 'timed out':
       return { reason: `${shown} timed out after ${seconds(tools.limits.hookTimeoutMs)}`, lastLines };
     case 'refused':
-      return { reason: 'the sandbox for hooks could not be made', details: [safeText(result.reason, 300)], hints: ['the worker must run as root on Linux'] };
+      return {
+        reason: 'the sandbox for hooks could not be made',
+        details: [safeText(result.reason, 300)],
+        hints: ['the worker must run as root on Linux'],
+      };
   }
 }
 

@@ -10,7 +10,10 @@ import { containerSpec, freeAddress } from './container-spec.ts';
 export type Candidate = Endpoint & { keep: () => void; [Symbol.asyncDispose]: () => Promise<void> };
 
 /** Starts the new release beside the old one. Nothing here touches what serves. */
-export async function startCandidate(attempt: Attempt, image: string): Promise<{ candidate: Candidate } | { problem: Problem }> {
+export async function startCandidate(
+  attempt: Attempt,
+  image: string,
+): Promise<{ candidate: Candidate } | { problem: Problem }> {
   const { deployment, settings, tools, log } = attempt;
   const { engine } = tools;
   await log.heading(`Starting v${deployment.number}`);
@@ -24,7 +27,10 @@ export async function startCandidate(attempt: Attempt, image: string): Promise<{
 
   const spec = containerSpec(attempt, image, network, address);
   const tooLong = tooLongToRun(spec.env);
-  if (tooLong) return { problem: { reason: `${tooLong} is longer than 128 KiB, which no container can be started with` } };
+  if (tooLong)
+    return {
+      problem: { reason: `${tooLong} is longer than 128 KiB, which no container can be started with` },
+    };
   attempt.guard();
   const started = await engine.startContainer(spec);
   if (!started.ok) return { problem: { reason: safeText(started.reason, 150) } };

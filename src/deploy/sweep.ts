@@ -1,8 +1,8 @@
+import type { Engine } from '../docker/engine.ts';
 import type { AppName } from '../domain/app.ts';
-import { labels, type ContainerState } from '../domain/container.ts';
+import { type ContainerState, labels } from '../domain/container.ts';
 import { type Deployment, isFinal } from '../domain/deployment.ts';
 import type { Route } from '../domain/route.ts';
-import type { Engine } from '../docker/engine.ts';
 
 /** What the sweep needs to know to tell a leftover from something in use. */
 export type SweepFacts = {
@@ -20,8 +20,13 @@ export type SweepFacts = {
  * Removes containers that no route names and no deployment is making: what was drained, and what a dead worker left.
  * `dead`: fences below it belong to workers that own the app no more, so their candidates may go, too.
  */
-export async function sweepContainers(facts: SweepFacts, only?: { app: AppName; deadBelow: number }): Promise<number> {
-  const containers = await facts.engine.listContainers(only ? `${labels.app}=${only.app}` : `${labels.store}=${facts.storeId}`);
+export async function sweepContainers(
+  facts: SweepFacts,
+  only?: { app: AppName; deadBelow: number },
+): Promise<number> {
+  const containers = await facts.engine.listContainers(
+    only ? `${labels.app}=${only.app}` : `${labels.store}=${facts.storeId}`,
+  );
   let removed = 0;
   for (const container of containers) {
     if (container.labels[labels.store] !== facts.storeId) continue;
@@ -37,10 +42,15 @@ async function isInUse(facts: SweepFacts, container: ContainerState, deadBelow: 
   const number = Number(container.labels[labels.release]);
   // The deployment first: between the two reads a candidate may become routed, never the other way round.
   const deployment = await facts.deployment(app, number);
-  const isBeingMade = deployment !== undefined && !isFinal(deployment.state) && Number(container.labels[labels.fence]) >= deadBelow;
+  const isBeingMade =
+    deployment !== undefined &&
+    !isFinal(deployment.state) &&
+    Number(container.labels[labels.fence]) >= deadBelow;
   if (isBeingMade) return true;
   const route = await facts.route(app);
-  return [...(route?.live ?? []), ...(route?.draining ?? [])].some((endpoint) => endpoint.container === container.id);
+  return [...(route?.live ?? []), ...(route?.draining ?? [])].some(
+    (endpoint) => endpoint.container === container.id,
+  );
 }
 
 /** Removes images of failed deployments and of releases past the kept ones. */

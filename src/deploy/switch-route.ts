@@ -1,15 +1,23 @@
 import type { Problem } from '../domain/deployment.ts';
 import type { Attempt } from './attempt.ts';
-import type { Candidate } from './start-candidate.ts';
 import { seconds } from './deploy-log.ts';
+import type { Candidate } from './start-candidate.ts';
 
 /** Longer than this nobody is kept waiting for requests of the old release; they go on in the background. */
 const watchDrainMs = 1000;
 
 /** Points the route at the candidate and waits until every router follows. After it, the new release serves. */
-export async function switchRoute(attempt: Attempt, candidate: Candidate, image: string): Promise<Problem | undefined> {
+export async function switchRoute(
+  attempt: Attempt,
+  candidate: Candidate,
+  image: string,
+): Promise<Problem | undefined> {
   const { deployment, serving, log, tools } = attempt;
-  await log.heading(serving === undefined ? `Opening traffic to v${deployment.number}` : `Switching traffic v${serving} -> v${deployment.number}`);
+  await log.heading(
+    serving === undefined
+      ? `Opening traffic to v${deployment.number}`
+      : `Switching traffic v${serving} -> v${deployment.number}`,
+  );
   await tools.engine.keep(candidate.container);
   attempt.guard();
   // Whatever comes of the next call, the store may say that this container serves: only the sweep may remove it now.
@@ -23,10 +31,14 @@ export async function confirmSwitch(attempt: Attempt, version: number): Promise<
   const { deployment, log, tools, signal } = attempt;
   if (await tools.routeApplied(deployment.app, version, 5000, signal)) return undefined;
   await log.detail('waiting for the router');
-  if (await tools.routeApplied(deployment.app, version, tools.limits.switchTimeoutMs, signal)) return undefined;
+  if (await tools.routeApplied(deployment.app, version, tools.limits.switchTimeoutMs, signal))
+    return undefined;
   attempt.guard();
   await tools.switchBack(attempt);
-  return { reason: 'the router did not take the new route', hints: ['is the server running?  gantry status'] };
+  return {
+    reason: 'the router did not take the new route',
+    hints: ['is the server running?  gantry status'],
+  };
 }
 
 /** Says how the replaced release ended. It is stopped once nothing is in flight, by whoever sees that first. */

@@ -13,10 +13,12 @@ export type AppSettings = {
   };
 };
 
-export const defaultPort = 8080;
+const defaultPort = 8080;
 
 /** Problems are sentences that name the variable. An empty variable counts as unset. */
-export function parseAppSettings(env: Readonly<Record<string, string>>): { settings: AppSettings } | { problems: string[] } {
+export function parseAppSettings(
+  env: Readonly<Record<string, string>>,
+): { settings: AppSettings } | { problems: string[] } {
   const problems: string[] = [];
   const given = (name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
 
@@ -26,7 +28,8 @@ export function parseAppSettings(env: Readonly<Record<string, string>>): { setti
   const buildx = given('CC_DOCKER_BUILDX') ?? 'true';
   if (buildx !== 'true' && buildx !== 'false') problems.push('CC_DOCKER_BUILDX must be true or false');
 
-  const portName = given('CC_DOCKER_EXPOSED_HTTP_PORT') !== undefined ? 'CC_DOCKER_EXPOSED_HTTP_PORT' : 'PORT';
+  const portName =
+    given('CC_DOCKER_EXPOSED_HTTP_PORT') !== undefined ? 'CC_DOCKER_EXPOSED_HTTP_PORT' : 'PORT';
   const port = parsePort(given(portName) ?? String(defaultPort));
   if (port === undefined) problems.push(`${portName} must be a port number from 1 to 65535`);
 
@@ -60,12 +63,16 @@ function parsePort(text: string): number | undefined {
 
 /** Lexically inside; links are resolved later, against the checkout. */
 function isInsidePath(path: string): boolean {
-  if (path.startsWith('/') || path.startsWith('-') || /[\0-\x1f\\]/.test(path) || path.length > 1000) return false;
+  if (path.startsWith('/') || path.startsWith('-') || /[\p{Cc}\\]/u.test(path) || path.length > 1000)
+    return false;
   return !path.split('/').includes('..') && path.split('/').some((part) => part !== '' && part !== '.');
 }
 
 /** The variables a container, a build and a hook of a deployment see besides the app's own. */
-export function injectedEnv(deployment: { app: string; number: number; commit: string }, port: number): Record<string, string> {
+export function injectedEnv(
+  deployment: { app: string; number: number; commit: string },
+  port: number,
+): Record<string, string> {
   return {
     PORT: String(port),
     APP_ID: deployment.app,

@@ -5,13 +5,27 @@ type Branded<T, Name extends string> = T & { readonly [brand]: Name };
 export type AppName = Branded<string, 'AppName'>;
 
 /** Names that mean something else in our URLs or would mislead people as host names. */
-const reserved = new Set(['api', 'admin', 'dashboard', 'git', 'healthz', 'livez', 'localhost', 'metrics', 'readyz', 'www', 'webhooks']);
+const reserved = new Set([
+  'api',
+  'admin',
+  'dashboard',
+  'git',
+  'healthz',
+  'livez',
+  'localhost',
+  'metrics',
+  'readyz',
+  'www',
+  'webhooks',
+]);
 
 export const appNameRule =
   'an app name has 1 to 40 lower-case letters, digits and hyphens, starts with a letter and does not end in a hyphen';
 
 export function parseAppName(text: string): AppName | undefined {
-  return /^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$/.test(text) && !reserved.has(text) ? (text as AppName) : undefined;
+  return /^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$/.test(text) && !reserved.has(text)
+    ? (text as AppName)
+    : undefined;
 }
 
 /** A full object id, SHA-1 or SHA-256; the only thing from a push that is ever given to git as an argument. */

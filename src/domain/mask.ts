@@ -1,5 +1,5 @@
 /** What stands in the place of a secret. */
-export const hidden = '(hidden)';
+const hidden = '(hidden)';
 
 const shortest = 8;
 const pieceLength = 1000;
@@ -25,11 +25,16 @@ export function maskValues(env: Readonly<Record<string, string>>): (text: string
         needles.add(JSON.stringify(piece).slice(1, -1));
       }
     }
-    if (value.length >= shortest) for (const piece of pieces(Buffer.from(value).toString('base64').replace(/=+$/, ''))) needles.add(piece);
+    if (value.length >= shortest)
+      for (const piece of pieces(Buffer.from(value).toString('base64').replace(/=+$/, '')))
+        needles.add(piece);
   }
   if (needles.size === 0) return (text) => text;
   const longestFirst = [...needles].sort((a, b) => b.length - a.length);
-  const pattern = new RegExp(longestFirst.map((needle) => needle.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'), 'g');
+  const pattern = new RegExp(
+    longestFirst.map((needle) => needle.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'),
+    'g',
+  );
   return (text) => text.replace(pattern, hidden);
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { AppName } from '../domain/app.ts';
-import { Stopped, type StopCause } from '../domain/deployment.ts';
+import { type StopCause, Stopped } from '../domain/deployment.ts';
 import type { LeaseStore } from '../store/lease-store.ts';
 
 export type LeaseTiming = { ttlMs: number; renewMs: number; marginMs: number };
@@ -23,7 +23,14 @@ export class AppLease {
   #timer: NodeJS.Timeout | undefined;
   #canBeStopped: (cause: StopCause) => boolean = () => true;
 
-  private constructor(store: LeaseStore, app: AppName, owner: string, fence: number, validUntil: number, timing: LeaseTiming) {
+  private constructor(
+    store: LeaseStore,
+    app: AppName,
+    owner: string,
+    fence: number,
+    validUntil: number,
+    timing: LeaseTiming,
+  ) {
     this.fence = fence;
     this.#store = store;
     this.#app = app;

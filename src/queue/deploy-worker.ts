@@ -2,8 +2,8 @@ import { DelayedError, type Job, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
 import { messageOf } from '../errors.ts';
-import type { LeaseStore } from '../store/lease-store.ts';
 import { keys } from '../store/keys.ts';
+import type { LeaseStore } from '../store/lease-store.ts';
 import type { StoreEvents } from '../store/store-events.ts';
 import { AppLease, defaultLeaseTiming, type LeaseTiming } from './app-lease.ts';
 import { type DeployQueue, queueName, type WakeJob } from './deploy-queue.ts';
@@ -79,7 +79,9 @@ export class DeployWorker {
     this.#leases.set(app, lease);
     let result: Awaited<ReturnType<typeof runDeployment>>;
     try {
-      await before(app, lease.fence).catch((err: unknown) => deps.logger.warn({ app, err }, 'clearing leftovers failed'));
+      await before(app, lease.fence).catch((err: unknown) =>
+        deps.logger.warn({ app, err }, 'clearing leftovers failed'),
+      );
       result = await runDeployment(app, lease, deps);
     } finally {
       this.#leases.delete(app);
@@ -98,7 +100,9 @@ export class DeployWorker {
 
   #inBackground(chore: Promise<void>): void {
     const guarded = chore
-      .catch((err: unknown) => this.#options.deps.logger.warn({ err }, 'tidying up failed; it is tried again later'))
+      .catch((err: unknown) =>
+        this.#options.deps.logger.warn({ err }, 'tidying up failed; it is tried again later'),
+      )
       .finally(() => this.#chores.delete(guarded));
     this.#chores.add(guarded);
   }

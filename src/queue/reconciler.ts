@@ -10,7 +10,12 @@ export class Reconciler {
   #running: Promise<void> = Promise.resolve();
   #stopped = false;
 
-  constructor(options: { deployments: DeploymentStore; queue: DeployQueue; everyMs: number; logger: Logger }) {
+  constructor(options: {
+    deployments: DeploymentStore;
+    queue: DeployQueue;
+    everyMs: number;
+    logger: Logger;
+  }) {
     this.#options = options;
   }
 

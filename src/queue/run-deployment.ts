@@ -1,13 +1,13 @@
-import { parseAppSettings, type AppSettings } from '../domain/app-settings.ts';
-import type { AppName } from '../domain/app.ts';
-import { type Deployment, type DeployOutcome, Stopped, type StopCause } from '../domain/deployment.ts';
-import { maskValues } from '../domain/mask.ts';
-import { safeText } from '../domain/safe-text.ts';
-import { shortSha } from '../domain/app.ts';
 import type { Attempt, DeployTools } from '../deploy/attempt.ts';
 import { deploy } from '../deploy/deploy.ts';
 import { DeployLog, seconds } from '../deploy/deploy-log.ts';
 import { confirmSwitch, reportDrain } from '../deploy/switch-route.ts';
+import type { AppName } from '../domain/app.ts';
+import { shortSha } from '../domain/app.ts';
+import { type AppSettings, parseAppSettings } from '../domain/app-settings.ts';
+import { type Deployment, type DeployOutcome, type StopCause, Stopped } from '../domain/deployment.ts';
+import { maskValues } from '../domain/mask.ts';
+import { safeText } from '../domain/safe-text.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { AppStore } from '../store/app-store.ts';
@@ -73,9 +73,16 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
     if (!(error instanceof Stopped)) {
       logger.error({ err: error }, 'deployment broke');
       const reason = safeText(messageOf(error), 150);
-      await log.failure(`deploy #${deployment.number} failed`, { reason, details: [reason], hints: hintsFor(run, deps) });
+      await log.failure(`deploy #${deployment.number} failed`, {
+        reason,
+        details: [reason],
+        hints: hintsFor(run, deps),
+      });
       await writer.flush();
-      await deps.deployments.finish(app, deployment.number, lease.fence, { state: 'failed', reason: `failed: ${reason}` });
+      await deps.deployments.finish(app, deployment.number, lease.fence, {
+        state: 'failed',
+        reason: `failed: ${reason}`,
+      });
       return 'finished';
     }
     return await endStopped(error.stop);
@@ -94,7 +101,9 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
       case 'cancelled':
       case 'newer push': {
         const outcome: DeployOutcome =
-          cause.kind === 'cancelled' ? { kind: 'cancelled', reason: cause.reason } : { kind: 'superseded', by: cause.by };
+          cause.kind === 'cancelled'
+            ? { kind: 'cancelled', reason: cause.reason }
+            : { kind: 'superseded', by: cause.by };
         await conclude(outcome, run, deps);
         await writer.flush();
         await deps.deployments.finish(app, run.deployment.number, lease.fence, endOf(outcome));
@@ -117,10 +126,17 @@ async function begin(run: Run): Promise<DeployOutcome> {
   if (deployment.runs > 1) await log.warning(`a worker was lost; deploy #${deployment.number} starts again`);
   const subject = deployment.subject === '' ? '' : ` "${safeText(deployment.subject, 70)}"`;
   const again = deployment.trigger === 'redeploy' ? ' again' : '';
-  await log.heading(`Deploy #${deployment.number} of ${deployment.app}: ${shortSha(deployment.commit)}${subject}${again}`);
+  await log.heading(
+    `Deploy #${deployment.number} of ${deployment.app}: ${shortSha(deployment.commit)}${subject}${again}`,
+  );
   const parsed = parseAppSettings(run.appEnv);
   if ('problems' in parsed) {
-    return { kind: 'failed', step: 'checkout', reason: parsed.problems[0] ?? '', details: parsed.problems.slice(1) };
+    return {
+      kind: 'failed',
+      step: 'checkout',
+      reason: parsed.problems[0] ?? '',
+      details: parsed.problems.slice(1),
+    };
   }
   return deploy({ ...run, settings: parsed.settings });
 }
@@ -159,7 +175,10 @@ async function conclude(outcome: DeployOutcome, run: Run, deps: RunDeps): Promis
       });
       return;
     case 'cancelled':
-      await log.failure(`deploy #${number} cancelled: ${outcome.reason}`, { reason: outcome.reason, hints: hintsFor(run, deps) });
+      await log.failure(`deploy #${number} cancelled: ${outcome.reason}`, {
+        reason: outcome.reason,
+        hints: hintsFor(run, deps),
+      });
       return;
     case 'superseded':
       await log.failure(`deploy #${number} superseded by #${outcome.by}`, { reason: '' });
@@ -169,10 +188,17 @@ async function conclude(outcome: DeployOutcome, run: Run, deps: RunDeps): Promis
 function hintsFor({ deployment, serving }: Run, deps: RunDeps): string[] {
   const { app, number } = deployment;
   const still = serving === undefined ? [] : [`v${serving} is still serving ${deps.appUrl(app)}`];
-  return [...still, `full log: gantry logs --app ${app} --deploy ${number}     retry: git push clever ${safeText(deployment.branch, 60)}`];
+  return [
+    ...still,
+    `full log: gantry logs --app ${app} --deploy ${number}     retry: git push clever ${safeText(deployment.branch, 60)}`,
+  ];
 }
 
-function endOf(outcome: DeployOutcome): { state: 'live' | 'failed' | 'cancelled' | 'superseded'; reason?: string; supersededBy?: number } {
+function endOf(outcome: DeployOutcome): {
+  state: 'live' | 'failed' | 'cancelled' | 'superseded';
+  reason?: string;
+  supersededBy?: number;
+} {
   switch (outcome.kind) {
     case 'live':
       return { state: 'live' };

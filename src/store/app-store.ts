@@ -47,13 +47,18 @@ export class AppStore {
   /** Opens variables that were copied, still sealed, into a deployment. */
   openEnv(app: AppName, sealed: Readonly<Record<string, string>>): Record<string, string> {
     const env: Record<string, string> = Object.create(null) as Record<string, string>;
-    for (const [name, token] of Object.entries(sealed)) env[name] = this.#sealer.open(token, context(app, name));
+    for (const [name, token] of Object.entries(sealed))
+      env[name] = this.#sealer.open(token, context(app, name));
     return env;
   }
 
   async setEnv(app: AppName, changes: Readonly<Record<string, string>>): Promise<void> {
-    const sealed = Object.entries(changes).map(([name, value]) => [name, this.#sealer.seal(value, context(app, name))]);
-    if (sealed.length > 0) await this.#redis.hset(keys.env(app), Object.fromEntries(sealed) as Record<string, string>);
+    const sealed = Object.entries(changes).map(([name, value]) => [
+      name,
+      this.#sealer.seal(value, context(app, name)),
+    ]);
+    if (sealed.length > 0)
+      await this.#redis.hset(keys.env(app), Object.fromEntries(sealed) as Record<string, string>);
   }
 
   /** How many of the names existed. */

@@ -204,7 +204,8 @@ export class DeploymentStore {
     const flat = JSON.parse((await this.#redis.hget(keys.deployment(app, number), 'env')) ?? '[]') as unknown;
     const entries = Array.isArray(flat) ? (flat as string[]) : [];
     const env: Record<string, string> = Object.create(null) as Record<string, string>;
-    for (let index = 0; index + 1 < entries.length; index += 2) env[entries[index] ?? ''] = entries[index + 1] ?? '';
+    for (let index = 0; index + 1 < entries.length; index += 2)
+      env[entries[index] ?? ''] = entries[index + 1] ?? '';
     return env;
   }
 

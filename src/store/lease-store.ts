@@ -17,11 +17,19 @@ export class LeaseStore {
   }
 
   /** `owner` is random and used for one acquisition only. Busy: how long until the present holder's time ends. */
-  async acquire(app: AppName, owner: string, ttlMs: number): Promise<{ fence: number } | { busyForMs: number }> {
-    const [fence, busyForMs] = (await this.#redis.eval(acquireScript, 2, keys.lease(app), keys.app(app), owner, ttlMs)) as [
-      number,
-      number,
-    ];
+  async acquire(
+    app: AppName,
+    owner: string,
+    ttlMs: number,
+  ): Promise<{ fence: number } | { busyForMs: number }> {
+    const [fence, busyForMs] = (await this.#redis.eval(
+      acquireScript,
+      2,
+      keys.lease(app),
+      keys.app(app),
+      owner,
+      ttlMs,
+    )) as [number, number];
     return fence > 0 ? { fence } : { busyForMs };
   }
 
@@ -35,7 +43,9 @@ export class LeaseStore {
       owner,
       ttlMs,
     )) as [number, string, string];
-    return held === 1 ? { held: true, desired: Number(desired), cancel: cancel || undefined } : { held: false };
+    return held === 1
+      ? { held: true, desired: Number(desired), cancel: cancel || undefined }
+      : { held: false };
   }
 
   async release(app: AppName, owner: string): Promise<void> {

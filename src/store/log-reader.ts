@@ -8,7 +8,7 @@ import type { AppName } from '../domain/app.ts';
 import type { DeploymentState } from '../domain/deployment.ts';
 import type { LogLine } from '../domain/log-line.ts';
 import { keys } from './keys.ts';
-import { decodeLines, encodeLine } from './log-codec.ts';
+import { decodeLines } from './log-codec.ts';
 import type { StreamWatch } from './stream-watch.ts';
 
 /** What a follower gets: lines with the id to resume after, at last the end. */
@@ -32,7 +32,12 @@ export class LogReader {
    * Every chunk after `afterId`, history first, then live until the end. The caller sets the pace: nothing is buffered
    * for a follower who does not ask for more. Throws the signal's reason on abort.
    */
-  async *follow(app: AppName, number: number, signal: AbortSignal, afterId = '0-0'): AsyncGenerator<LogChunk> {
+  async *follow(
+    app: AppName,
+    number: number,
+    signal: AbortSignal,
+    afterId = '0-0',
+  ): AsyncGenerator<LogChunk> {
     let last = afterId;
     const archived = await this.#archived(app, number);
     if (archived && (await this.#redis.exists(keys.log(app, number))) === 0) {
@@ -59,7 +64,9 @@ export class LogReader {
   async archive(app: AppName, number: number, state: DeploymentState): Promise<void> {
     const key = keys.log(app, number);
     if (existsSync(this.#file(app, number))) {
-      await this.#redis.expire(key, liveForSeconds, 'NX').catch(() => this.#redis.expire(key, liveForSeconds));
+      await this.#redis
+        .expire(key, liveForSeconds, 'NX')
+        .catch(() => this.#redis.expire(key, liveForSeconds));
       return;
     }
     const entries = await this.#redis.xrange(key, '-', '+');
@@ -71,7 +78,10 @@ export class LogReader {
     await this.#redis.expire(key, liveForSeconds);
   }
 
-  async #archived(app: AppName, number: number): Promise<{ lines: LogLine[]; end: DeploymentState } | undefined> {
+  async #archived(
+    app: AppName,
+    number: number,
+  ): Promise<{ lines: LogLine[]; end: DeploymentState } | undefined> {
     const packed = await readFile(this.#file(app, number)).catch(() => undefined);
     if (!packed) return undefined;
     const text = (await promisify(gunzip)(packed)).toString('utf8');
@@ -82,9 +92,4 @@ export class LogReader {
   #file(app: AppName, number: number): string {
     return join(this.#dir, app, `${number}.gz`);
   }
-}
-
-/** Adds a line to the log of a deployment nobody runs yet, for example while it waits. */
-export async function noteInLog(redis: Redis, app: AppName, number: number, line: LogLine): Promise<void> {
-  await redis.xadd(keys.log(app, number), '*', 't', encodeLine(line));
 }

@@ -6,7 +6,11 @@ import { encodeLine } from './log-codec.ts';
 
 export type LogLimits = { headBytes: number; tailBytes: number; lineBytes: number };
 
-export const defaultLogLimits: LogLimits = { headBytes: 4 * 1024 ** 2, tailBytes: 256 * 1024, lineBytes: 8 * 1024 };
+const defaultLogLimits: LogLimits = {
+  headBytes: 4 * 1024 ** 2,
+  tailBytes: 256 * 1024,
+  lineBytes: 8 * 1024,
+};
 
 /** How much may wait for Redis before whoever writes has to wait as well. */
 const pendingLimit = 64 * 1024;

@@ -25,7 +25,9 @@ export class RedisProcess {
     this.socket = join(dir, 'redis.sock');
     this.#logger = logger;
     if (Buffer.byteLength(this.socket) > longestSocketPath) {
-      throw new Error(`the path ${this.socket} is too long for a unix socket; set GANTRY_DATA to a shorter folder`);
+      throw new Error(
+        `the path ${this.socket} is too long for a unix socket; set GANTRY_DATA to a shorter folder`,
+      );
     }
   }
 
@@ -59,7 +61,10 @@ export class RedisProcess {
     const now = performance.now();
     this.#crashes = [...this.#crashes.filter((time) => now - time < 60_000), now];
     if (this.#crashes.length > 5) {
-      this.#logger.error({ log: join(this.#dir, 'redis.log') }, 'redis keeps dying; see its log (full disk? then free space; damaged file? redis-check-aof)');
+      this.#logger.error(
+        { log: join(this.#dir, 'redis.log') },
+        'redis keeps dying; see its log (full disk? then free space; damaged file? redis-check-aof)',
+      );
       return;
     }
     this.#logger.warn('redis was gone and is started again');
@@ -71,7 +76,8 @@ export class RedisProcess {
     const binary = ['redis-server', 'valkey-server'].find((name) =>
       (process.env.PATH ?? '').split(':').some((dir) => existsSync(join(dir, name))),
     );
-    if (!binary) throw new Error('redis-server was not found on PATH; install it: apt-get install redis-server');
+    if (!binary)
+      throw new Error('redis-server was not found on PATH; install it: apt-get install redis-server');
     const path = (name: string) => join(this.#dir, name);
     const options = {
       port: '0',
@@ -94,10 +100,14 @@ export class RedisProcess {
       'set-proc-title': 'no',
     };
     const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
-    const child = spawn('flock', ['-n', '-E', String(lockTaken), '-F', path('redis.lock'), binary, ...flags], {
-      detached: true,
-      stdio: 'ignore',
-    });
+    const child = spawn(
+      'flock',
+      ['-n', '-E', String(lockTaken), '-F', path('redis.lock'), binary, ...flags],
+      {
+        detached: true,
+        stdio: 'ignore',
+      },
+    );
     child.on('error', (err) => this.#logger.error({ err }, 'redis could not be started'));
     child.unref();
   }
@@ -111,7 +121,9 @@ export class RedisProcess {
       if (answer === 'loading') lastSeen = performance.now();
       if (performance.now() > deadline || performance.now() - lastSeen > 5000) {
         const log = await readFile(join(this.#dir, 'redis.log'), 'utf8').catch(() => '');
-        throw new Error(`redis did not start; the end of ${join(this.#dir, 'redis.log')}:\n${log.split('\n').slice(-4).join('\n')}`);
+        throw new Error(
+          `redis did not start; the end of ${join(this.#dir, 'redis.log')}:\n${log.split('\n').slice(-4).join('\n')}`,
+        );
       }
       await wait(10);
     }

@@ -35,13 +35,18 @@ export async function checkRedis(redis: Redis): Promise<string[]> {
   const info = await redis.info();
   const field = (name: string): string => new RegExp(`^${name}:(.*)$`, 'm').exec(info)?.[1]?.trim() ?? '';
   const [major = 0, minor = 0] = field('redis_version').split('.').map(Number);
-  if (major < 6 || (major === 6 && minor < 2)) throw new Error(`Redis ${field('redis_version')} is too old; 6.2 or newer is needed`);
+  if (major < 6 || (major === 6 && minor < 2))
+    throw new Error(`Redis ${field('redis_version')} is too old; 6.2 or newer is needed`);
   if (field('maxmemory_policy') !== 'noeviction') {
-    throw new Error(`Redis may evict keys (maxmemory-policy ${field('maxmemory_policy')}), which loses deployments; set it to noeviction`);
+    throw new Error(
+      `Redis may evict keys (maxmemory-policy ${field('maxmemory_policy')}), which loses deployments; set it to noeviction`,
+    );
   }
   if (field('role') !== 'master') throw new Error(`Redis is a ${field('role')}, Gantry needs the master`);
   const warnings: string[] = [];
-  if (field('aof_enabled') === '0') warnings.push('Redis runs without an append-only file: a crash loses the latest deployments');
-  if (field('aof_last_write_status') !== 'ok') warnings.push('Redis cannot write its append-only file: check its disk');
+  if (field('aof_enabled') === '0')
+    warnings.push('Redis runs without an append-only file: a crash loses the latest deployments');
+  if (field('aof_last_write_status') !== 'ok')
+    warnings.push('Redis cannot write its append-only file: check its disk');
   return warnings;
 }

@@ -28,24 +28,34 @@ export class RouteStore {
     const texts = await this.#redis.mget(apps.map((app) => keys.route(app)));
     return apps.map((app, index) => {
       const text = texts[index];
-      return text ? { ...parseRoute(text), hosts: hostsOf(app) } : { app, version: 0, hosts: hostsOf(app), live: [], draining: [] };
+      return text
+        ? { ...parseRoute(text), hosts: hostsOf(app) }
+        : { app, version: 0, hosts: hostsOf(app), live: [], draining: [] };
     });
   }
 
   /** A router says that everything up to these versions is what it does. */
   async acknowledge(router: string, routes: readonly Route[]): Promise<void> {
     const applied = Object.fromEntries(routes.map((route) => [route.app, String(route.version)]));
-    const change = this.#redis.multi().sadd(keys.routers, router).set(keys.routerAlive(router), '1', 'PX', aliveMs);
+    const change = this.#redis
+      .multi()
+      .sadd(keys.routers, router)
+      .set(keys.routerAlive(router), '1', 'PX', aliveMs);
     if (routes.length > 0) change.hset(keys.router(router), applied);
     await change.exec();
   }
 
   async announceApplied(routes: readonly Route[]): Promise<void> {
-    for (const route of routes) await this.#publish({ kind: 'applied', app: route.app, version: route.version });
+    for (const route of routes)
+      await this.#publish({ kind: 'applied', app: route.app, version: route.version });
   }
 
   async keepAlive(router: string): Promise<void> {
-    await this.#redis.multi().sadd(keys.routers, router).set(keys.routerAlive(router), '1', 'PX', aliveMs).exec();
+    await this.#redis
+      .multi()
+      .sadd(keys.routers, router)
+      .set(keys.routerAlive(router), '1', 'PX', aliveMs)
+      .exec();
   }
 
   /**

@@ -14,7 +14,7 @@ export class StoreEvents {
     this.#subscriber = subscriber;
     subscriber.on('message', (_channel: string, text: string) => {
       const event = JSON.parse(text) as StoreEvent;
-      for (const listener of [...this.#listeners]) listener(event);
+      for (const listener of this.#listeners) listener(event);
     });
   }
 

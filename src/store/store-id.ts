@@ -1,5 +1,5 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 import { keys } from './keys.ts';
 
@@ -24,7 +24,8 @@ export async function checkStoreId(redis: Redis, file: string): Promise<string> 
         : `Redis is empty but ${file} says it should not be; restore its data (or delete that file to start anew)`,
     );
   }
-  if (Number(found) > schema) throw new Error(`the data was written by a newer Gantry (schema ${found}); upgrade this one`);
+  if (Number(found) > schema)
+    throw new Error(`the data was written by a newer Gantry (schema ${found}); upgrade this one`);
   if (known === undefined && id) {
     writeFileSync(`${file}.new`, `${id}\n`, { mode: 0o600 });
     renameSync(`${file}.new`, file);

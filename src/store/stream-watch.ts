@@ -61,10 +61,18 @@ export class StreamWatch {
       try {
         this.#clientId ??= this.#blocking.client('ID');
         await this.#clientId;
-        const found = await this.#blocking.xread('COUNT', 1, 'BLOCK', 5000, 'STREAMS', ...after.keys(), ...after.values());
+        const found = await this.#blocking.xread(
+          'COUNT',
+          1,
+          'BLOCK',
+          5000,
+          'STREAMS',
+          ...after.keys(),
+          ...after.values(),
+        );
         this.#blockedOn = new Map();
         for (const [key] of found ?? []) {
-          for (const waiter of [...this.#waiters]) if (waiter.key === key) waiter.resolve();
+          for (const waiter of this.#waiters) if (waiter.key === key) waiter.resolve();
         }
       } catch {
         this.#blockedOn = new Map();

@@ -19,38 +19,62 @@ const values: Record<string, string> = {
 };
 
 describe('variables', () => {
-  test.each(['buildkit', 'legacy'])('arrive byte for byte in hook, %s build and container', async (builder) => {
-    const app = `env-${builder}`;
-    // Every value is written to a file where it is seen; the container serves what it has and what was built in.
-    const args = Object.keys(values).map((name) => `ARG ${name}`).join('\n');
-    const keep = Object.keys(values).map((name) => `printf %s "$${name}" > /app/built/${name}`).join(' && ');
-    await using repo = await appRepository('web', {
-      Dockerfile: `FROM gantry-test/node:1\n${args}\nCOPY . /app\nRUN mkdir /app/built && ${keep}\nCMD ["node","/app/server.js"]\n`,
-      'server.js': `
+  test.each(['buildkit', 'legacy'])(
+    'arrive byte for byte in hook, %s build and container',
+    async (builder) => {
+      const app = `env-${builder}`;
+      // Every value is written to a file where it is seen; the container serves what it has and what was built in.
+      const args = Object.keys(values)
+        .map((name) => `ARG ${name}`)
+        .join('\n');
+      const keep = Object.keys(values)
+        .map((name) => `printf %s "$${name}" > /app/built/${name}`)
+        .join(' && ');
+      await using repo = await appRepository('web', {
+        Dockerfile: `FROM gantry-test/node:1\n${args}\nCOPY . /app\nRUN mkdir /app/built && ${keep}\nCMD ["node","/app/server.js"]\n`,
+        'server.js': `
         const fs = require('node:fs');
         const read = (dir) => Object.fromEntries(fs.readdirSync(dir).map((name) => [name, fs.readFileSync(dir + '/' + name, 'utf8')]));
         require('node:http').createServer((req, res) => {
           res.end(JSON.stringify(req.url === '/env' ? process.env : req.url === '/built' ? read('/app/built') : req.url === '/hook' ? read('/app/hooked') : 'ok'));
         }).listen(process.env.PORT);`,
-      'hook.sh': {
-        executable: true,
-        content: `#!/bin/sh\nmkdir hooked\n${Object.keys(values).map((name) => `printf %s "$${name}" > hooked/${name}`).join('\n')}\n`,
-      },
-    });
-    await rig.setEnv(app, { ...values, CC_PRE_BUILD_HOOK: 'hook.sh', CC_DOCKER_BUILDX: String(builder === 'buildkit') });
-    const push = await repo.push(await rig.pushUrl(app));
-    expect(push.stderr).toMatch(/is live/);
-    for (const place of ['/env', '/built', '/hook']) {
-      expect(JSON.parse((await rig.request(app, place)).body), place).toMatchObject(values);
-    }
-  });
+        'hook.sh': {
+          executable: true,
+          content: `#!/bin/sh\nmkdir hooked\n${Object.keys(values)
+            .map((name) => `printf %s "$${name}" > hooked/${name}`)
+            .join('\n')}\n`,
+        },
+      });
+      await rig.setEnv(app, {
+        ...values,
+        CC_PRE_BUILD_HOOK: 'hook.sh',
+        CC_DOCKER_BUILDX: String(builder === 'buildkit'),
+      });
+      const push = await repo.push(await rig.pushUrl(app));
+      expect(push.stderr).toMatch(/is live/);
+      for (const place of ['/env', '/built', '/hook']) {
+        expect({ place, ...JSON.parse((await rig.request(app, place)).body) }).toMatchObject({
+          place,
+          ...values,
+        });
+      }
+    },
+  );
 
   test('are set, listed and unset by the command line; a file and standard input keep them off it', async () => {
     await rig.api('POST', '/apps', { name: 'cli' });
-    expect((await rig.gantry('env', 'set', 'GREETING=hello world', 'PORT=3000', '--app', 'cli')).code).toBe(0);
-    expect((await rig.gantryWith('from stdin\nline two', 'env', 'set', 'SECRET=-', '--app', 'cli')).code).toBe(0);
+    expect((await rig.gantry('env', 'set', 'GREETING=hello world', 'PORT=3000', '--app', 'cli')).code).toBe(
+      0,
+    );
+    expect(
+      (await rig.gantryWith('from stdin\nline two', 'env', 'set', 'SECRET=-', '--app', 'cli')).code,
+    ).toBe(0);
     const list = await rig.gantry('env', 'list', '--app', 'cli', '--json');
-    expect(JSON.parse(list.stdout)).toEqual({ GREETING: 'hello world', PORT: '3000', SECRET: 'from stdin\nline two' });
+    expect(JSON.parse(list.stdout)).toEqual({
+      GREETING: 'hello world',
+      PORT: '3000',
+      SECRET: 'from stdin\nline two',
+    });
     expect((await rig.gantry('env', 'unset', 'SECRET', '--app', 'cli')).code).toBe(0);
     expect((await rig.gantry('env', '--app', 'cli')).stdout).toBe('GREETING="hello world"\nPORT=3000\n');
   });
@@ -77,7 +101,8 @@ describe('variables', () => {
   test('their values are nowhere in the push, the log, the operator log or Redis', async () => {
     const secret = 'correct-horse-battery-staple';
     await using repo = await appRepository('web', {
-      Dockerfile: 'FROM gantry-test/node:1\nARG SECRET\nRUN echo "value $SECRET"; echo -n $SECRET | base64\nCOPY . /app\nCMD ["node","/app/server.js"]\n',
+      Dockerfile:
+        'FROM gantry-test/node:1\nARG SECRET\nRUN echo "value $SECRET"; echo -n $SECRET | base64\nCOPY . /app\nCMD ["node","/app/server.js"]\n',
     });
     await rig.setEnv('canary', { SECRET: secret, CC_PRE_BUILD_HOOK: 'echo hook says $SECRET' });
     const push = await repo.push(await rig.pushUrl('canary'));
@@ -117,7 +142,9 @@ describe('hooks', () => {
     });
     const push = await repo.push(await rig.pushUrl('hooks'));
     expect(push.code).toBe(0);
-    const said = [...push.stderr.matchAll(/(pre-build as gantry-hook|post-build|pre-run|inside)(?= |$)/gm)].map((match) => match[1]);
+    const said = [
+      ...push.stderr.matchAll(/(pre-build as gantry-hook|post-build|pre-run|inside)(?= |$)/gm),
+    ].map((match) => match[1]);
     expect(said).toEqual(['pre-build as gantry-hook', 'post-build', 'pre-run', 'inside']);
     expect((await rig.request('hooks')).body).toBe('from-the-hook');
   });
@@ -143,7 +170,10 @@ describe('hooks', () => {
 
   test('after a start: their failure never fails the deployment, a failed start runs the other one', async () => {
     await using repo = await appRepository('web');
-    await rig.setEnv('after', { CC_RUN_SUCCEEDED_HOOK: 'echo warming up; exit 9', CC_RUN_FAILED_HOOK: 'echo cleaning up; exit 8' });
+    await rig.setEnv('after', {
+      CC_RUN_SUCCEEDED_HOOK: 'echo warming up; exit 9',
+      CC_RUN_FAILED_HOOK: 'echo cleaning up; exit 8',
+    });
     const good = await repo.push(await rig.pushUrl('after'));
     expect(good.stderr).toMatch(/warming up/);
     expect(good.stderr).toMatch(/run-succeeded hook exited with code 9; the release stays live/);
@@ -156,24 +186,30 @@ describe('hooks', () => {
 });
 
 describe('builds', () => {
-  test.each(['true', 'false'])('.dockerignore with exceptions is honoured (CC_DOCKER_BUILDX=%s)', async (buildx) => {
-    await using repo = await appRepository('web', {
-      Dockerfile: 'FROM gantry-test/node:1\nCOPY . /app\nRUN cd /app && find . -type f | sort > /list\nCMD ["node","-e","require(\'node:http\').createServer((q,s)=>s.end(require(\'node:fs\').readFileSync(\'/list\'))).listen(process.env.PORT)"]\n',
-      '.dockerignore': '*\n!kept\n!docs/**/*.md\ndocs/secret.md\n',
-      kept: '1',
-      dropped: '1',
-      'docs/a/b.md': '1',
-      'docs/a/b.txt': '1',
-      'docs/secret.md': '1',
-    });
-    const app = `ignore-${buildx}`;
-    await rig.setEnv(app, { CC_DOCKER_BUILDX: buildx });
-    expect((await repo.push(await rig.pushUrl(app))).stderr).toMatch(/is live/);
-    expect((await rig.request(app)).body.trim().split('\n').filter((name) => !/Dockerfile|dockerignore/.test(name))).toEqual([
-      './docs/a/b.md',
-      './kept',
-    ]);
-  });
+  test.each(['true', 'false'])(
+    '.dockerignore with exceptions is honoured (CC_DOCKER_BUILDX=%s)',
+    async (buildx) => {
+      await using repo = await appRepository('web', {
+        Dockerfile:
+          'FROM gantry-test/node:1\nCOPY . /app\nRUN cd /app && find . -type f | sort > /list\nCMD ["node","-e","require(\'node:http\').createServer((q,s)=>s.end(require(\'node:fs\').readFileSync(\'/list\'))).listen(process.env.PORT)"]\n',
+        '.dockerignore': '*\n!kept\n!docs/**/*.md\ndocs/secret.md\n',
+        kept: '1',
+        dropped: '1',
+        'docs/a/b.md': '1',
+        'docs/a/b.txt': '1',
+        'docs/secret.md': '1',
+      });
+      const app = `ignore-${buildx}`;
+      await rig.setEnv(app, { CC_DOCKER_BUILDX: buildx });
+      expect((await repo.push(await rig.pushUrl(app))).stderr).toMatch(/is live/);
+      expect(
+        (await rig.request(app)).body
+          .trim()
+          .split('\n')
+          .filter((name) => !/Dockerfile|dockerignore/.test(name)),
+      ).toEqual(['./docs/a/b.md', './kept']);
+    },
+  );
 
   test('non-ASCII and very long lines arrive intact, control sequences do not', async () => {
     const long = 'long-'.repeat(1000);
@@ -197,7 +233,9 @@ describe('builds', () => {
     });
     const push = await repo.push(await rig.pushUrl('flood'));
     expect(push.code).toBe(0);
-    expect(push.stderr).toMatch(/\.\.\. \d+ lines \(1[89]\d\.\d MiB\) not kept: output passed the 4 MiB limit \.\.\./);
+    expect(push.stderr).toMatch(
+      /\.\.\. \d+ lines \(1[89]\d\.\d MiB\) not kept: output passed the 4 MiB limit \.\.\./,
+    );
     expect(push.stderr).toContain('the-last-line');
     expect(push.stderr.length).toBeLessThan(8 * 1024 ** 2);
     const status = await readFile(`/proc/${await rig.workerPid()}/status`, 'utf8');
@@ -207,11 +245,15 @@ describe('builds', () => {
 
 async function redisDump(dataDir: string): Promise<string> {
   const files = await readdir(`${dataDir}/redis/appendonlydir`);
-  return (await Promise.all(files.map((file) => readFile(`${dataDir}/redis/appendonlydir/${file}`, 'latin1')))).join('');
+  return (
+    await Promise.all(files.map((file) => readFile(`${dataDir}/redis/appendonlydir/${file}`, 'latin1')))
+  ).join('');
 }
 
 async function commandRuns(command: string): Promise<boolean> {
   const entries = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
-  const commands = await Promise.all(entries.map((entry) => readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '')));
+  const commands = await Promise.all(
+    entries.map((entry) => readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '')),
+  );
   return commands.some((line) => line.startsWith(command));
 }

@@ -61,13 +61,21 @@ describe('several pushes', () => {
     const ends = [await first.result, ...(await Promise.all(others))];
     expect(ends.map((end) => end.code)).toEqual([1, 1, 1, 0]);
     expect((await rig.request('queue')).body).toBe('four');
-    expect((await deployments('queue')).map((deployment) => deployment.state)).toEqual(['live', 'superseded', 'superseded', 'superseded']);
+    expect((await deployments('queue')).map((deployment) => deployment.state)).toEqual([
+      'live',
+      'superseded',
+      'superseded',
+      'superseded',
+    ]);
   });
 
   test('two apps build at the same time', async () => {
     await using one = await appRepository('web', { Dockerfile: slowBuild(4) });
     await using two = await appRepository('web', { Dockerfile: slowBuild(4.01) });
-    const pushes = [await startPushUntil(one, await rig.pushUrl('left'), 'in-the-middle'), await startPushUntil(two, await rig.pushUrl('right'), 'in-the-middle')];
+    const pushes = [
+      await startPushUntil(one, await rig.pushUrl('left'), 'in-the-middle'),
+      await startPushUntil(two, await rig.pushUrl('right'), 'in-the-middle'),
+    ];
     // Both are in the middle of their builds now; neither has ended.
     expect((await deployments('left'))[0]?.state).toBe('running');
     expect((await deployments('right'))[0]?.state).toBe('running');
@@ -83,7 +91,9 @@ describe('several pushes', () => {
     const end = await push.result;
     expect(end.code).toBe(1);
     expect(end.stderr).toMatch(/deploy #1 cancelled: by admin/);
-    await repo.commit({ Dockerfile: 'FROM gantry-test/node:1\nCOPY . /app\nCMD ["node","/app/server.js"]\n' });
+    await repo.commit({
+      Dockerfile: 'FROM gantry-test/node:1\nCOPY . /app\nCMD ["node","/app/server.js"]\n',
+    });
     expect((await repo.push(url)).code).toBe(0);
   });
 });
@@ -97,7 +107,9 @@ describe('somebody dies', () => {
     await until('it is live', async () => (await deployments('client'))[0]?.state === 'live');
     expect((await rig.request('client')).body).toBe('one');
     const commit = (await repo.git('rev-parse', 'HEAD')).stdout.trim();
-    await until('the branch has moved', async () => (await repo.git('ls-remote', url, 'main')).stdout.includes(commit));
+    await until('the branch has moved', async () =>
+      (await repo.git('ls-remote', url, 'main')).stdout.includes(commit),
+    );
     await repo.commit({ version: 'two' }, 'two');
     const next = await repo.push(url);
     expect(next.stderr).toMatch(/while you were away: deploy #1 \([0-9a-f]{7}\) went live/);
@@ -137,11 +149,21 @@ describe('somebody dies', () => {
     expect((await push.result).code).toBe(1);
     expect((await rig.request('server')).body).toBe('one');
     await rig.start();
-    await until('the second version answers', async () => (await rig.request('server')).body === 'two', 60_000);
+    await until(
+      'the second version answers',
+      async () => (await rig.request('server')).body === 'two',
+      60_000,
+    );
     const commit = (await repo.git('rev-parse', 'HEAD')).stdout.trim();
-    await until('the branch has moved', async () => (await repo.git('ls-remote', url, 'main')).stdout.includes(commit), 60_000);
+    await until(
+      'the branch has moved',
+      async () => (await repo.git('ls-remote', url, 'main')).stdout.includes(commit),
+      60_000,
+    );
     expect((await deployments('server')).map((deployment) => deployment.state)).toEqual(['live', 'live']);
-    expect((await rig.gantry('logs', '--app', 'server', '--deploy', '1')).stdout).toContain('success: server v1 is live');
+    expect((await rig.gantry('logs', '--app', 'server', '--deploy', '1')).stdout).toContain(
+      'success: server v1 is live',
+    );
   });
 
   test('Ctrl-C and a new start: apps, routes, releases and logs are still there', async () => {
@@ -174,6 +196,8 @@ describe('somebody dies', () => {
     await using repo = await appRepository('web');
     await repo.push(await rig.pushUrl('router'));
     for (const pid of await processesIn(rig.dataDir, 'haproxy')) process.kill(pid, 'SIGKILL');
-    await until('it answers again', async () => (await rig.request('router').catch(() => ({ body: '' }))).body === 'one');
+    await expect
+      .poll(async () => (await rig.request('router').catch(() => ({ body: '' }))).body, { timeout: 10_000 })
+      .toBe('one');
   });
 });

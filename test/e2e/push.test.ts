@@ -56,7 +56,9 @@ describe('a push that works', () => {
   });
 
   test('-o detach returns once queued; the next push tells how it ended', async () => {
-    await using repo = await appRepository('web', { Dockerfile: 'FROM gantry-test/node:1\nRUN sleep 2\nCOPY . /app\nCMD ["node","/app/server.js"]\n' });
+    await using repo = await appRepository('web', {
+      Dockerfile: 'FROM gantry-test/node:1\nRUN sleep 2\nCOPY . /app\nCMD ["node","/app/server.js"]\n',
+    });
     const url = await rig.pushUrl('detached');
     const began = performance.now();
     const push = await repo.push(url, 'main', { args: ['-o', 'detach'] });
@@ -72,7 +74,10 @@ describe('a push that works', () => {
   });
 
   test('a push of a commit that is being deployed attaches to it and replays its log', async () => {
-    await using repo = await appRepository('web', { Dockerfile: 'FROM gantry-test/node:1\nRUN echo the-beginning && sleep 3\nCOPY . /app\nCMD ["node","/app/server.js"]\n' });
+    await using repo = await appRepository('web', {
+      Dockerfile:
+        'FROM gantry-test/node:1\nRUN echo the-beginning && sleep 3\nCOPY . /app\nCMD ["node","/app/server.js"]\n',
+    });
     const url = await rig.pushUrl('attach');
     const pushes = await Promise.all([repo.push(url), repo.push(url)]);
     for (const push of pushes) {
@@ -86,45 +91,93 @@ describe('a push that works', () => {
 
 describe('a push that fails', () => {
   const web = 'FROM gantry-test/node:1\nCOPY . /app\nCMD ["node","/app/server.js"]\n';
-  const failures: [name: string, dockerfile: string | undefined, env: Record<string, string>, expected: RegExp[]][] = [
-    ['a build error', 'FROM gantry-test/base:1\nRUN echo about-to-fail && exit 7\n', {}, [/failed in "build"/, /about-to-fail/, /code 7/]],
-    ['a crash on boot', 'FROM gantry-test/base:1\nCMD ["sh","-c","echo cannot start; exit 3"]\n', {}, [/failed in "health check"/, /exited with code 3/, /cannot start/]],
-    ['never healthy', 'FROM gantry-test/base:1\nCMD ["sleep","1000"]\n', {}, [/failed in "health check"/, /nothing listens on port 8080/]],
-    ['a loopback listener', 'FROM gantry-test/base:1\nCMD ["httpd","-f","-p","127.0.0.1:8080"]\n', {}, [/listens on 127\.0\.0\.1:8080 only/]],
-    ['another port', 'FROM gantry-test/base:1\nCMD ["httpd","-f","-p","3000"]\n', {}, [/nothing listens on port 8080/, /:3000/, /CC_DOCKER_EXPOSED_HTTP_PORT=3000/]],
+  const failures: [
+    name: string,
+    dockerfile: string | undefined,
+    env: Record<string, string>,
+    expected: RegExp[],
+  ][] = [
+    [
+      'a build error',
+      'FROM gantry-test/base:1\nRUN echo about-to-fail && exit 7\n',
+      {},
+      [/failed in "build"/, /about-to-fail/, /code 7/],
+    ],
+    [
+      'a crash on boot',
+      'FROM gantry-test/base:1\nCMD ["sh","-c","echo cannot start; exit 3"]\n',
+      {},
+      [/failed in "health check"/, /exited with code 3/, /cannot start/],
+    ],
+    [
+      'never healthy',
+      'FROM gantry-test/base:1\nCMD ["sleep","1000"]\n',
+      {},
+      [/failed in "health check"/, /nothing listens on port 8080/],
+    ],
+    [
+      'a loopback listener',
+      'FROM gantry-test/base:1\nCMD ["httpd","-f","-p","127.0.0.1:8080"]\n',
+      {},
+      [/listens on 127\.0\.0\.1:8080 only/],
+    ],
+    [
+      'another port',
+      'FROM gantry-test/base:1\nCMD ["httpd","-f","-p","3000"]\n',
+      {},
+      [/nothing listens on port 8080/, /:3000/, /CC_DOCKER_EXPOSED_HTTP_PORT=3000/],
+    ],
     ['a wrong health path', web, { CC_HEALTH_CHECK_PATH: '/slow?ms=60000' }, [/not answered within/]],
-    ['out of memory', 'FROM gantry-test/base:1\nCMD ["sh","-c","x=a; while true; do x=$x$x; done"]\n', {}, [/killed: out of memory/]],
-    ['a missing command', 'FROM gantry-test/base:1\nCMD ["nothing-here"]\n', {}, [/failed in "start"/, /nothing-here/]],
-    ['a failing pre-build hook', web, { CC_PRE_BUILD_HOOK: 'echo in-hook; exit 4' }, [/failed in "pre-build hook"/, /in-hook/, /exited with code 4/]],
+    [
+      'out of memory',
+      'FROM gantry-test/base:1\nCMD ["sh","-c","x=a; while true; do x=$x$x; done"]\n',
+      {},
+      [/killed: out of memory/],
+    ],
+    [
+      'a missing command',
+      'FROM gantry-test/base:1\nCMD ["nothing-here"]\n',
+      {},
+      [/failed in "start"/, /nothing-here/],
+    ],
+    [
+      'a failing pre-build hook',
+      web,
+      { CC_PRE_BUILD_HOOK: 'echo in-hook; exit 4' },
+      [/failed in "pre-build hook"/, /in-hook/, /exited with code 4/],
+    ],
     ['a failing post-build hook', web, { CC_POST_BUILD_HOOK: 'exit 5' }, [/failed in "post-build hook"/]],
     ['a failing pre-run hook', web, { CC_PRE_RUN_HOOK: 'exit 6' }, [/failed in "pre-run hook"/]],
     ['no Dockerfile', undefined, {}, [/no Dockerfile/]],
     ['a Dockerfile outside', web, { CC_DOCKERFILE: 'link/passwd' }, [/must be inside the repository/]],
   ];
 
-  test.each(failures)('%s: our reason, the branch stays, the old version answers, the commit can be pushed again', async (name, dockerfile, env, expected) => {
-    const app = name.toLowerCase().replaceAll(/[^a-z]+/g, '-');
-    await using repo = await appRepository('web');
-    const url = await rig.pushUrl(app);
-    const before = (await repo.push(url)).stderr;
-    expect(before).toMatch(/is live/);
-    const live = (await repo.git('ls-remote', url, 'main')).stdout;
+  test.each(failures)(
+    '%s: our reason, the branch stays, the old version answers, the commit can be pushed again',
+    async (name, dockerfile, env, expected) => {
+      const app = name.toLowerCase().replaceAll(/[^a-z]+/g, '-');
+      await using repo = await appRepository('web');
+      const url = await rig.pushUrl(app);
+      const before = (await repo.push(url)).stderr;
+      expect(before).toMatch(/is live/);
+      const live = (await repo.git('ls-remote', url, 'main')).stdout;
 
-    await rig.setEnv(app, env);
-    await repo.commit({ version: 'broken', Dockerfile: dockerfile, link: { linkTo: '/etc' } }, 'Break it');
-    const push = await repo.push(url);
-    expect(push.code).toBe(1);
-    expect(push.stderr).toMatch(/! \[remote rejected\] main -> main \(deploy #2 failed in /);
-    for (const pattern of expected) expect(push.stderr).toMatch(pattern);
-    expect(push.stderr).toContain(`hint: v1 is still serving http://${app}.localhost:${rig.httpPort}`);
-    expect(push.stderr).not.toContain('root:x:0:0');
-    expect((await repo.git('ls-remote', url, 'main')).stdout).toBe(live);
-    expect((await rig.request(app)).body).toBe('one');
+      await rig.setEnv(app, env);
+      await repo.commit({ version: 'broken', Dockerfile: dockerfile, link: { linkTo: '/etc' } }, 'Break it');
+      const push = await repo.push(url);
+      expect(push.code).toBe(1);
+      expect(push.stderr).toMatch(/! \[remote rejected\] main -> main \(deploy #2 failed in /);
+      for (const pattern of expected) expect(push.stderr).toMatch(pattern);
+      expect(push.stderr).toContain(`hint: v1 is still serving http://${app}.localhost:${rig.httpPort}`);
+      expect(push.stderr).not.toContain('root:x:0:0');
+      expect((await repo.git('ls-remote', url, 'main')).stdout).toBe(live);
+      expect((await rig.request(app)).body).toBe('one');
 
-    const again = await repo.push(url);
-    expect(again.stderr).toMatch(/Deploy #3 of/);
-    expect(again.code).toBe(1);
-  });
+      const again = await repo.push(url);
+      expect(again.stderr).toMatch(/Deploy #3 of/);
+      expect(again.code).toBe(1);
+    },
+  );
 });
 
 describe('what visitors get when there is nothing', () => {

@@ -13,7 +13,9 @@ beforeEach(() => rig.explainFailures());
 
 const swaps = 20;
 
-test(`no request fails over ${swaps} swaps, with slow answers and a WebSocket of another app in flight`, { timeout: 300_000 }, async () => {
+test(`no request fails over ${swaps} swaps, with slow answers and a WebSocket of another app in flight`, {
+  timeout: 300_000,
+}, async () => {
   await using repo = await appRepository('web');
   const url = await rig.pushUrl('busy');
   await using neighbour = await appRepository('web');
@@ -53,10 +55,13 @@ test('server-sent events arrive one by one and outlive a swap', async () => {
   const url = await rig.pushUrl('events');
   await repo.push(url);
   const events: string[] = [];
-  const request = get({ host: '127.0.0.1', port: rig.httpPort, path: '/events', headers: { host: 'events.localhost' } }, (response) => {
-    response.on('data', (chunk) => events.push(String(chunk)));
-    response.on('error', () => {});
-  });
+  const request = get(
+    { host: '127.0.0.1', port: rig.httpPort, path: '/events', headers: { host: 'events.localhost' } },
+    (response) => {
+      response.on('data', (chunk) => events.push(String(chunk)));
+      response.on('error', () => {});
+    },
+  );
   request.on('error', () => {});
   await expect.poll(() => events.length, { timeout: 5000 }).toBeGreaterThan(5);
   await repo.commit({ version: 'two' }, 'two');
@@ -67,7 +72,8 @@ test('server-sent events arrive one by one and outlive a swap', async () => {
 });
 
 test('an app that needs two seconds to listen gets no request before it does', async () => {
-  const dockerfile = 'FROM gantry-test/node:1\nCOPY . /app\nCMD ["sh","-c","sleep 2; exec node /app/server.js"]\n';
+  const dockerfile =
+    'FROM gantry-test/node:1\nCOPY . /app\nCMD ["sh","-c","sleep 2; exec node /app/server.js"]\n';
   await using repo = await appRepository('web', { Dockerfile: dockerfile });
   const url = await rig.pushUrl('slow-start');
   await repo.push(url);

@@ -36,7 +36,7 @@ async function startServerProcess() {
 }
 
 describe('limits', () => {
-  it('a push and a clone of 300 MB need no memory', async () => {
+  it('a push and a clone of 300 MB need no memory', { timeout: 150_000 }, async () => {
     const server = await startServerProcess();
     await using repo = await temporaryRepository({ big: randomBytes(300_000_000) });
     const before = await server.state();

@@ -15,6 +15,11 @@ export async function processesIn(folder: string, name: string): Promise<number[
 /** A process and everything it started: git's transport is a program of its own. */
 export async function family(pid: number): Promise<number[]> {
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
-  const nested = await Promise.all(children.split(' ').filter(Boolean).map((child) => family(Number(child))));
+  const nested = await Promise.all(
+    children
+      .split(' ')
+      .filter(Boolean)
+      .map((child) => family(Number(child))),
+  );
   return [pid, ...nested.flat()];
 }

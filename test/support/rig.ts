@@ -49,7 +49,10 @@ export class Rig {
   /** Starts (again); resolves when it is ready. */
   async start(): Promise<void> {
     this.#output = '';
-    const child = spawn(process.execPath, ['--enable-source-maps', cli, 'start'], { env: this.env, stdio: 'pipe' });
+    const child = spawn(process.execPath, ['--enable-source-maps', cli, 'start'], {
+      env: this.env,
+      stdio: 'pipe',
+    });
     this.#process = child;
     const collect = (chunk: Buffer): void => {
       this.#output += chunk.toString();
@@ -57,7 +60,8 @@ export class Rig {
     child.stdout?.on('data', collect);
     child.stderr?.on('data', collect);
     await until('Gantry is ready', () => {
-      if (child.exitCode !== null) throw new Error(`gantry start ended with ${child.exitCode}: ${this.#output}`);
+      if (child.exitCode !== null)
+        throw new Error(`gantry start ended with ${child.exitCode}: ${this.#output}`);
       return this.#output.includes('Ctrl-C ends Gantry');
     });
   }
@@ -158,7 +162,11 @@ export class Rig {
   }
 }
 
-function run(command: string, args: readonly string[], options: { env?: NodeJS.ProcessEnv } = {}): Promise<{ stdout: string }> {
+function run(
+  command: string,
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv } = {},
+): Promise<{ stdout: string }> {
   return new Promise((resolve, reject) => {
     execFile(command, [...args], options, (error, stdout) => (error ? reject(error) : resolve({ stdout })));
   });
@@ -166,16 +174,19 @@ function run(command: string, args: readonly string[], options: { env?: NodeJS.P
 
 export function requestHost(port: number, host: string, path = '/', agent?: Agent): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const req = get({ host: '127.0.0.1', port, path, headers: { host }, ...(agent ? { agent } : { agent: false }) }, (res) => {
-      let body = '';
-      res.setEncoding('utf8');
-      res.on('data', (chunk: string) => {
-        body += chunk;
-      });
-      res.on('end', () => resolve({ status: res.statusCode ?? 0, body, headers: res.headers }));
-      res.on('error', reject);
-      res.on('aborted', () => reject(new Error('the answer was cut')));
-    });
+    const req = get(
+      { host: '127.0.0.1', port, path, headers: { host }, ...(agent ? { agent } : { agent: false }) },
+      (res) => {
+        let body = '';
+        res.setEncoding('utf8');
+        res.on('data', (chunk: string) => {
+          body += chunk;
+        });
+        res.on('end', () => resolve({ status: res.statusCode ?? 0, body, headers: res.headers }));
+        res.on('error', reject);
+        res.on('aborted', () => reject(new Error('the answer was cut')));
+      },
+    );
     req.on('error', reject);
   });
 }
@@ -188,7 +199,11 @@ export async function appRepository(fixture: string, files: TestFiles = {}) {
   return repository;
 }
 
-export async function until(what: string, check: () => boolean | Promise<boolean>, limitMs = 30_000): Promise<void> {
+export async function until(
+  what: string,
+  check: () => boolean | Promise<boolean>,
+  limitMs = 30_000,
+): Promise<void> {
   const deadline = performance.now() + limitMs;
   while (!(await check())) {
     if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms: ${what}`);

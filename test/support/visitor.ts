@@ -1,8 +1,6 @@
 import { Agent } from 'node:http';
 import { requestHost } from './rig.ts';
 
-export type Visit = { at: number; version: string };
-
 /**
  * Visitors that never stop coming: a steady rate of requests, half over kept connections, half over new ones.
  * Whatever is not a 200 with a version is a failure, and so is an answer that never comes.
@@ -23,7 +21,8 @@ export class Visitors {
     const everyMs = 10;
     const each = Math.max(1, Math.round((perSecond * everyMs) / 1000));
     this.#timer = setInterval(() => {
-      for (let count = 0; count < each; count += 1) this.#come(this.requests % 2 === 0 ? this.#agent : undefined);
+      for (let count = 0; count < each; count += 1)
+        this.#come(this.requests % 2 === 0 ? this.#agent : undefined);
     }, everyMs);
   }
 
@@ -38,7 +37,10 @@ export class Visitors {
     this.requests += 1;
     const visit = requestHost(this.#port, this.#host, '/', agent)
       .then((answer) => {
-        if (answer.status !== 200) this.failures.push(`${agent ? 'kept' : 'new'} connection: ${answer.status} ${answer.body.slice(0, 80)}`);
+        if (answer.status !== 200)
+          this.failures.push(
+            `${agent ? 'kept' : 'new'} connection: ${answer.status} ${answer.body.slice(0, 80)}`,
+          );
         else if (this.versions.at(-1) !== answer.body) this.versions.push(answer.body);
       })
       .catch((error: Error) => {

@@ -15,7 +15,7 @@ import type { PushRegistry } from './push-registry.ts';
 import type { Repositories } from './repositories.ts';
 import { type Release, TransferSlots } from './transfer-slots.ts';
 
-export type Authenticate = (
+type Authenticate = (
   credentials: Credentials | undefined,
   remoteAddress: string,
 ) => Promise<Account | { refused: string; status: 401 | 403 | 429 }>;

@@ -32,7 +32,7 @@ export async function prepareGitProcess(settings: GitSettings): Promise<void> {
   process.umask(0o022);
 }
 
-export function gitEnvironment(settings: GitSettings): Record<string, string> {
+function gitEnvironment(settings: GitSettings): Record<string, string> {
   return {
     LC_ALL: 'C.UTF-8',
     GIT_CONFIG_NOSYSTEM: '1',
@@ -46,7 +46,7 @@ export function gitEnvironment(settings: GitSettings): Record<string, string> {
 }
 
 /** All settings in one file; no repository has any of its own. */
-export function gitConfig({ maxPushBytes }: Pick<GitSettings, 'maxPushBytes'>): string {
+function gitConfig({ maxPushBytes }: Pick<GitSettings, 'maxPushBytes'>): string {
   return `# Written by Gantry at every start; changes are lost.
 [safe]
   directory = *

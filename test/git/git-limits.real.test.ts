@@ -22,7 +22,7 @@ afterEach(async () => {
 });
 
 async function startServerProcess() {
-  const server = fork(join(import.meta.dirname, 'git-server-child.ts'), { execArgv: ['--import', 'tsx'] });
+  const server = fork(new URL('./git-server-child.ts', import.meta.url), { execArgv: ['--import', 'tsx'] });
   child = server;
   const [{ port }] = (await once(server, 'message')) as [{ port: number }];
   return {

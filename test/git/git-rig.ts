@@ -107,7 +107,7 @@ export async function acceptAll({ updates }: Push, print: (line: string) => Prom
   return updates.map(({ ref }) => ({ ref, status: 'ok' as const }));
 }
 
-export function appName(name: string): AppName {
+function appName(name: string): AppName {
   return parseAppName(name) as AppName;
 }
 

@@ -13,7 +13,7 @@ export type GitResult = {
 export type GitRunOptions = { cwd?: string; env?: Record<string, string>; input?: string | Buffer };
 
 /** What a file of a test repository is: its content, a symbolic link, or `undefined` to delete it. */
-export type TestFile =
+type TestFile =
   | string
   | Buffer
   | { content: string | Buffer; executable: true }
@@ -22,8 +22,6 @@ export type TestFile =
 export type TestFiles = Record<string, TestFile>;
 
 export type PushOptions = GitRunOptions & { args?: readonly string[] };
-
-export type GitClient = ReturnType<typeof gitClient>;
 
 /** The real git client, shielded from the settings, credentials and proxies of whoever runs the tests. */
 export function gitClient() {

@@ -9,7 +9,7 @@ import type { AppName } from './domain/app.ts';
 import { UserError } from './errors.ts';
 import { BranchKeeper } from './git/branch-keeper.ts';
 import { FinishedDeployments } from './git/finished-deployments.ts';
-import { defaultGitLimits, GitEndpoint } from './git/git-endpoint.ts';
+import { defaultGitLimits, GitEndpoint, gitServerOptions } from './git/git-endpoint.ts';
 import { prepareGitProcess } from './git/git-environment.ts';
 import { HookSocket } from './git/hook-socket.ts';
 import { PushRegistry } from './git/push-registry.ts';
@@ -135,16 +135,8 @@ export async function startServer(
     version: version(),
     logger,
     serverFactory: (handler) =>
-      createServer(
-        // A push waits in silence for its build and an upload may take long: only our own idle timers end a request.
-        {
-          requestTimeout: 0,
-          headersTimeout: 20_000,
-          keepAlive: true,
-          keepAliveInitialDelay: 30_000,
-          maxHeaderSize: 16_384,
-        },
-        (req, res) => (git.handles(req) ? git.handle(req, res) : handler(req, res)),
+      createServer(gitServerOptions, (req, res) =>
+        git.handles(req) ? git.handle(req, res) : handler(req, res),
       ),
   });
   try {

@@ -143,9 +143,6 @@ export async function startWorker(
     queue,
     leases: new LeaseStore(redis),
     events,
-    before: async (app, fence) => {
-      await sweepContainers(sweep, { app, deadBelow: fence });
-    },
     afterwards: (app) => sweepImages(sweep, app),
     deps: {
       apps,

@@ -77,7 +77,6 @@ export function objectLabels({ deployment, tools }: Attempt): Record<string, str
     [labels.app]: deployment.app,
     [labels.release]: String(deployment.number),
     [labels.commit]: deployment.commit,
-    [labels.fence]: String(tools.fence),
   };
 }
 

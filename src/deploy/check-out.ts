@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseCommitSha, shortSha } from '../domain/app.ts';
@@ -13,23 +14,33 @@ export async function checkOut(attempt: Attempt): Promise<{ checkout: Checkout }
   const { deployment, tools, log, signal } = attempt;
   const repository = tools.repository(deployment.app);
 
-  const moved = await branchMoved(attempt);
-  if (moved) return { problem: moved };
-
   // The fence is in the name: a worker that lost its lease may still be writing into its own folder.
   const parent = join(tools.workDir, deployment.app);
   const dir = join(parent, `${deployment.number}-${tools.fence}`);
   await mkdir(parent, { recursive: true, mode: 0o700 });
   await rm(dir, { recursive: true, force: true });
   attempt.guard();
-  await repository.checkout(deployment.commit, dir, signal);
+  const [moved] = await Promise.all([
+    branchMoved(attempt),
+    repository.checkout(deployment.commit, dir, signal),
+  ]);
   const checkout: Checkout = { dir, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) };
 
-  const submodules = await repository.submodulePaths(deployment.commit);
+  if (moved) {
+    await checkout[Symbol.asyncDispose]();
+    return { problem: moved };
+  }
+
+  // Asking git costs a process each; most repositories have neither.
+  const submodules = existsSync(join(dir, '.gitmodules'))
+    ? await repository.submodulePaths(deployment.commit)
+    : [];
   if (submodules.length > 0) {
     await log.warning(`submodules are not fetched; these folders are empty: ${listed(submodules)}`);
   }
-  const pointers = await repository.lfsPointers(deployment.commit);
+  const pointers = existsSync(join(dir, '.gitattributes'))
+    ? await repository.lfsPointers(deployment.commit)
+    : [];
   if (pointers.length > 0) {
     await log.warning(`Git LFS is not supported; these files are only pointers: ${listed(pointers)}`);
   }

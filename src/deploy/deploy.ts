@@ -5,7 +5,7 @@ import { buildImage } from './build-image.ts';
 import { checkOut } from './check-out.ts';
 import { runFailedHook, runSucceededHook } from './container-hooks.ts';
 import { runHostHook } from './run-hook.ts';
-import { startCandidate } from './start-candidate.ts';
+import { preparePlace, startCandidate } from './start-candidate.ts';
 import { reportDrain, switchRoute } from './switch-route.ts';
 
 /**
@@ -14,6 +14,9 @@ import { reportDrain, switchRoute } from './switch-route.ts';
  */
 export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const { hooks } = attempt.settings;
+
+  const place = preparePlace(attempt);
+  place.catch(() => {}); // whoever awaits it below learns of it; a deployment that fails before does not need it
 
   const source = await checkOut(attempt);
   if ('problem' in source) return failed('checkout', source.problem);
@@ -31,7 +34,7 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const preRun = await runHostHook(attempt, 'pre-run hook', hooks.preRun, checkout.dir);
   if (preRun) return failed('pre-run hook', preRun);
 
-  const start = await startCandidate(attempt, build.image);
+  const start = await startCandidate(attempt, build.image, await place);
   if ('problem' in start) {
     await runFailedHook(attempt, checkout.dir);
     return failed('start', start.problem);

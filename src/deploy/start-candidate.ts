@@ -9,21 +9,35 @@ import { containerSpec, freeAddress } from './container-spec.ts';
 /** A running container that has not proved itself. It removes itself unless it is kept. */
 export type Candidate = Endpoint & { keep: () => void; [Symbol.asyncDispose]: () => Promise<void> };
 
+/** Where a candidate will live: the network of its app and an address nobody else holds. */
+export type Place = { network: string; address: string } | { problem: Problem };
+
+/** Takes a while and needs nothing of the build, so it runs beside it. */
+export async function preparePlace(attempt: Attempt): Promise<Place> {
+  const { deployment, tools } = attempt;
+  const [{ network, subnet }, siblings] = await Promise.all([
+    appNetwork(attempt),
+    tools.engine.listContainers(`${labels.app}=${deployment.app}`),
+  ]);
+  const ours = siblings.filter((container) => container.labels[labels.store] === tools.storeId);
+  const taken = ours.flatMap((container) => (container.address ? [container.address] : []));
+  const address = freeAddress(subnet, taken, deployment.number);
+  return address === undefined
+    ? { problem: { reason: 'no free address in the network of the app' } }
+    : { network, address };
+}
+
 /** Starts the new release beside the old one. Nothing here touches what serves. */
 export async function startCandidate(
   attempt: Attempt,
   image: string,
+  place: Place,
 ): Promise<{ candidate: Candidate } | { problem: Problem }> {
   const { deployment, settings, tools, log } = attempt;
   const { engine } = tools;
   await log.heading(`Starting v${deployment.number}`);
-
-  const { network, subnet } = await appNetwork(attempt);
-  const siblings = await engine.listContainers(`${labels.app}=${deployment.app}`);
-  const ours = siblings.filter((container) => container.labels[labels.store] === tools.storeId);
-  const taken = ours.flatMap((container) => (container.address ? [container.address] : []));
-  const address = freeAddress(subnet, taken, deployment.number);
-  if (address === undefined) return { problem: { reason: 'no free address in the network of the app' } };
+  if ('problem' in place) return place;
+  const { network, address } = place;
 
   const spec = containerSpec(attempt, image, network, address);
   const tooLong = tooLongToRun(spec.env);

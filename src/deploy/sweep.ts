@@ -16,37 +16,23 @@ export type SweepFacts = {
   stopTimeoutMs: number;
 };
 
-/**
- * Removes containers that no route names and no deployment is making: what was drained, and what a dead worker left.
- * `dead`: fences below it belong to workers that own the app no more, so their candidates may go, too.
- */
-export async function sweepContainers(
-  facts: SweepFacts,
-  only?: { app: AppName; deadBelow: number },
-): Promise<number> {
-  const containers = await facts.engine.listContainers(
-    only ? `${labels.app}=${only.app}` : `${labels.store}=${facts.storeId}`,
+/** Removes containers that no route names and no deployment is making: what was drained, and what a dead worker left. */
+export async function sweepContainers(facts: SweepFacts): Promise<void> {
+  const containers = await facts.engine.listContainers(`${labels.store}=${facts.storeId}`);
+  // Side by side: one that ignores SIGTERM must not hold up the others.
+  await Promise.all(
+    containers.map(async (container) => {
+      if (!(await isInUse(facts, container)))
+        await facts.engine.stopAndRemove(container.id, facts.stopTimeoutMs);
+    }),
   );
-  let removed = 0;
-  for (const container of containers) {
-    if (container.labels[labels.store] !== facts.storeId) continue;
-    if (await isInUse(facts, container, only?.deadBelow ?? 0)) continue;
-    await facts.engine.stopAndRemove(container.id, facts.stopTimeoutMs);
-    removed += 1;
-  }
-  return removed;
 }
 
-async function isInUse(facts: SweepFacts, container: ContainerState, deadBelow: number): Promise<boolean> {
+async function isInUse(facts: SweepFacts, container: ContainerState): Promise<boolean> {
   const app = container.labels[labels.app] as AppName;
-  const number = Number(container.labels[labels.release]);
   // The deployment first: between the two reads a candidate may become routed, never the other way round.
-  const deployment = await facts.deployment(app, number);
-  const isBeingMade =
-    deployment !== undefined &&
-    !isFinal(deployment.state) &&
-    Number(container.labels[labels.fence]) >= deadBelow;
-  if (isBeingMade) return true;
+  const deployment = await facts.deployment(app, Number(container.labels[labels.release]));
+  if (deployment !== undefined && !isFinal(deployment.state)) return true;
   const route = await facts.route(app);
   return [...(route?.live ?? []), ...(route?.draining ?? [])].some(
     (endpoint) => endpoint.container === container.id,

@@ -18,21 +18,32 @@ export async function switchRoute(
       ? `Opening traffic to v${deployment.number}`
       : `Switching traffic v${serving} -> v${deployment.number}`,
   );
-  await tools.engine.keep(candidate.container);
   attempt.guard();
   // Whatever comes of the next call, the store may say that this container serves: only the sweep may remove it now.
   candidate.keep();
   const version = await tools.switchRoute(attempt, candidate, image);
-  return confirmSwitch(attempt, version);
+  return confirmSwitch(attempt, version, candidate.container);
 }
 
 /** Also where a deployment goes on whose worker died after its switch. */
-export async function confirmSwitch(attempt: Attempt, version: number): Promise<Problem | undefined> {
+export async function confirmSwitch(
+  attempt: Attempt,
+  version: number,
+  container: string,
+): Promise<Problem | undefined> {
   const { deployment, log, tools, signal } = attempt;
-  if (await tools.routeApplied(deployment.app, version, 5000, signal)) return undefined;
-  await log.detail('waiting for the router');
-  if (await tools.routeApplied(deployment.app, version, tools.limits.switchTimeoutMs, signal))
+  const applied = (limitMs: number): Promise<boolean> =>
+    tools.routeApplied(deployment.app, version, limitMs, signal);
+  let isApplied = await applied(5000);
+  if (!isApplied) {
+    await log.detail('waiting for the router');
+    isApplied = await applied(tools.limits.switchTimeoutMs);
+  }
+  if (isApplied) {
+    // A candidate that crashed was to stay down and be looked at; what serves is to come back, also after a reboot.
+    await tools.engine.keep(container);
     return undefined;
+  }
   attempt.guard();
   await tools.switchBack(attempt);
   return {

@@ -5,8 +5,6 @@ export const labels = {
   app: 'gantry.app',
   release: 'gantry.release',
   commit: 'gantry.commit',
-  /** Fencing number of the worker that made it: a later owner may remove what an earlier one left. */
-  fence: 'gantry.fence',
 } as const;
 
 /** Everything needed to run one container of a release; made by a pure function, carried out by the engine. */

@@ -77,10 +77,9 @@ async function deployRef(
 ): Promise<RefReport> {
   const { ref, branch, sha, kind } = decision;
   const repository = deps.repositories.open(app.name);
-  const commit = await repository.peelToCommit(sha);
-  if (!commit) return { ref, status: 'refused', reason: 'not a commit' };
-  if (app.branch === '') await repository.setDefaultBranch(branch);
-  const { subject } = await repository.commitInfo(commit);
+  const info = await repository.commitInfo(sha);
+  if (!info) return { ref, status: 'refused', reason: 'not a commit' };
+  const { sha: commit, subject } = info;
 
   const { number, attached } = await deps.deployments.request({
     app: app.name,
@@ -93,8 +92,11 @@ async function deployRef(
     by: push.account.name,
     noCache: options.noCache,
   });
-  await repository.pin(String(number), commit);
   await deps.queue.wake(app.name);
+  // The worker is on its way; nothing is collected before the pin is there, because nothing but us collects.
+  const pinned = repository.pin(String(number), commit);
+  if (app.branch === '') await repository.setDefaultBranch(branch);
+  await pinned;
   await tellMissed(deps, app, number, say);
   if (attached)
     await say({

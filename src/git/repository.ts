@@ -23,11 +23,6 @@ export class Repository {
     return this.#resolve(`${checkedRef(ref)}^{commit}`);
   }
 
-  /** The commit that an id of any object leads to: itself, or what a tag is about. Nothing for trees and files. */
-  async peelToCommit(sha: CommitSha): Promise<CommitSha | undefined> {
-    return this.#resolve(`${sha}^{commit}`);
-  }
-
   /** Moves a ref only if it still is where the caller saw it; `undefined` means it does not exist. */
   async compareAndSwapRef(ref: string, newSha: CommitSha, oldSha: CommitSha | undefined): Promise<boolean> {
     try {
@@ -59,10 +54,23 @@ export class Repository {
     await this.#git(['symbolic-ref', 'HEAD', checkedRef(`refs/heads/${branch}`)]);
   }
 
-  async commitInfo(sha: CommitSha): Promise<CommitInfo> {
-    const text = await this.#git(['show', '--no-patch', '--no-show-signature', '--format=%an%x00%s', sha]);
-    const [author = '', subject = ''] = text.trimEnd().split('\0');
-    return { sha, subject: subject.slice(0, 200), author: author.slice(0, 100) };
+  /** The commit that an id of any object leads to: itself, or what a tag is about. Nothing for trees and files. */
+  async commitInfo(sha: CommitSha): Promise<CommitInfo | undefined> {
+    const format = '--format=%H%x00%an%x00%s';
+    const text = await this.#git([
+      'show',
+      '--no-patch',
+      '--no-show-signature',
+      format,
+      `${sha}^{commit}`,
+    ]).catch((error: unknown) => {
+      if (/expected commit type|Needed a single revision|unknown revision|bad object/.test(messageOf(error)))
+        return '';
+      throw error;
+    });
+    const [id = '', author = '', subject = ''] = text.trimEnd().split('\0');
+    const commit = parseCommitSha(id);
+    return commit && { sha: commit, subject: subject.slice(0, 200), author: author.slice(0, 100) };
   }
 
   /** False also when it cannot be known: the history of a shallow push ends early. */

@@ -66,13 +66,16 @@ export class AppLease {
   /** Looks at once instead of at the next renewal; for hints that something changed. */
   async renewNow(): Promise<void> {
     const asked = performance.now();
+    const number = this.#number;
+    // A hint may come before it is known what this lease is for; then there is nothing yet that could be stopped.
+    if (number === 0) return;
     try {
-      const news = await this.#store.renew(this.#app, this.#owner, this.#timing.ttlMs, this.#number);
+      const news = await this.#store.renew(this.#app, this.#owner, this.#timing.ttlMs, number);
       if (!news.held) this.#abort({ kind: 'lease lost' });
       else {
         this.#validUntil = asked + this.#timing.ttlMs - this.#timing.marginMs;
         if (news.cancel !== undefined) this.stop({ kind: 'cancelled', reason: news.cancel });
-        if (news.desired > this.#number) this.stop({ kind: 'newer push', by: news.desired });
+        if (news.desired > number) this.stop({ kind: 'newer push', by: news.desired });
       }
     } catch {
       // Redis is away: the local deadline decides.

@@ -19,8 +19,6 @@ export type DeployWorkerOptions = {
   timing?: LeaseTiming;
   /** Called when a deployment of the app ended, for tidying that nobody waits for. */
   afterwards: (app: AppName, fence: number) => Promise<void>;
-  /** Called before a deployment of the app begins, under its lease. */
-  before: (app: AppName, fence: number) => Promise<void>;
 };
 
 /** Takes wake-ups from the queue; one wake-up runs one deployment, so that no app starves the others. */
@@ -68,7 +66,7 @@ export class DeployWorker {
 
   async #wakeUp(job: Job<WakeJob>, token: string | undefined): Promise<void> {
     const { app } = job.data;
-    const { leases, deps, queue, before } = this.#options;
+    const { leases, deps, queue } = this.#options;
     const timing = this.#options.timing ?? defaultLeaseTiming;
     const lease = await AppLease.acquire(leases, app, timing);
     if (!(lease instanceof AppLease)) {
@@ -79,9 +77,6 @@ export class DeployWorker {
     this.#leases.set(app, lease);
     let result: Awaited<ReturnType<typeof runDeployment>>;
     try {
-      await before(app, lease.fence).catch((err: unknown) =>
-        deps.logger.warn({ app, err }, 'clearing leftovers failed'),
-      );
       result = await runDeployment(app, lease, deps);
     } finally {
       this.#leases.delete(app);

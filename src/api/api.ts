@@ -3,8 +3,8 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { Account } from '../domain/account.ts';
+import { parseCredentials } from '../domain/credentials.ts';
 import { messageOf, UserError } from '../errors.ts';
-import { parseCredentials } from '../git/credentials.ts';
 import type { Logger } from '../logger.ts';
 import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type problemShape, problemType } from './contract.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseCredentials } from '../../src/git/credentials.ts';
+import { parseCredentials } from '../../src/domain/credentials.ts';
 
 function basic(text: string | Buffer, scheme = 'Basic'): string {
   return `${scheme} ${Buffer.from(text).toString('base64')}`;

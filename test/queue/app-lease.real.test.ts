@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type AppName, parseAppName } from '../../src/domain/app.ts';
+import { Stopped } from '../../src/domain/deployment.ts';
+import { AppLease } from '../../src/queue/app-lease.ts';
+import { DeploymentStore } from '../../src/store/deployment-store.ts';
+import { LeaseStore } from '../../src/store/lease-store.ts';
+import { temporaryRedis } from '../support/redis.ts';
+
+let redis: Awaited<ReturnType<typeof temporaryRedis>>;
+let leases: LeaseStore;
+let deployments: DeploymentStore;
+beforeAll(async () => {
+  redis = await temporaryRedis();
+  leases = new LeaseStore(redis.connect());
+  deployments = new DeploymentStore(redis.connect());
+});
+afterAll(() => redis[Symbol.asyncDispose]());
+
+const timing = { ttlMs: 600, renewMs: 100, marginMs: 100 };
+let count = 0;
+const newApp = (): AppName => parseAppName(`app-${(count += 1)}`) as AppName;
+
+async function acquire(app: AppName): Promise<AppLease> {
+  const lease = await AppLease.acquire(leases, app, timing);
+  if (!(lease instanceof AppLease)) throw new Error('busy');
+  return lease;
+}
+
+function ask(app: AppName, commit: string) {
+  return deployments.request({
+    app,
+    requestId: randomUUID(),
+    trigger: 'push',
+    commit: commit.repeat(40) as never,
+    subject: '',
+    branch: 'main',
+    oldSha: '0'.repeat(40),
+    by: 'ana',
+    noCache: false,
+  });
+}
+
+function stopOf(lease: AppLease): unknown {
+  return lease.signal.reason instanceof Stopped ? lease.signal.reason.stop : lease.signal.reason;
+}
+
+test('one app has one holder at a time, the next one a higher fence', async () => {
+  const app = newApp();
+  const first = await acquire(app);
+  expect(await AppLease.acquire(leases, app, timing)).toMatchObject({
+    busyForMs: expect.any(Number) as number,
+  });
+  await first.release();
+  const second = await acquire(app);
+  expect(second.fence).toBe(first.fence + 1);
+  await second.release();
+});
+
+test('is kept for longer than its time by renewing', async () => {
+  const app = newApp();
+  const lease = await acquire(app);
+  lease.watch(1, () => true);
+  const until = performance.now() + 2 * timing.ttlMs;
+  while (performance.now() < until) {
+    expect(await AppLease.acquire(leases, app, timing)).not.toBeInstanceOf(AppLease);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  lease.assertHeld();
+  await lease.release();
+});
+
+test('ends by the local clock before Redis lets somebody else in, when it cannot be renewed', async () => {
+  const app = newApp();
+  const lease = await acquire(app);
+  // Never watched, so never renewed: as if the process had slept or Redis were away.
+  await expect
+    .poll(() => AppLease.acquire(leases, app, timing), { timeout: 5000, interval: 5 })
+    .toBeInstanceOf(AppLease);
+  expect(() => lease.assertHeld()).toThrow(Stopped);
+  expect(stopOf(lease)).toEqual({ kind: 'lease lost' });
+});
+
+test('taken away by somebody else it is lost at the next look', async () => {
+  const app = newApp();
+  const lease = await acquire(app);
+  lease.watch(1, () => true);
+  await redis.connect().set(`gantry:lease:${app}`, 'somebody else');
+  await expect.poll(() => stopOf(lease), { timeout: 5000 }).toEqual({ kind: 'lease lost' });
+});
+
+test('learns of a newer push and of a cancel', async () => {
+  const app = newApp();
+  await ask(app, 'a');
+  const lease = await acquire(app);
+  await deployments.claim(app, lease.fence, 3);
+  lease.watch(1, () => true);
+  await ask(app, 'b');
+  await expect.poll(() => stopOf(lease), { timeout: 5000 }).toEqual({ kind: 'newer push', by: 2 });
+  await lease.release();
+
+  const other = await acquire(app);
+  await deployments.claim(app, other.fence, 3);
+  other.watch(2, () => true);
+  await deployments.cancel(app, 2, 'by ana');
+  await other.renewNow();
+  expect(stopOf(other)).toEqual({ kind: 'cancelled', reason: 'by ana' });
+  await other.release();
+});
+
+test('a hint before the deployment is known does not take that very deployment for a newer one', async () => {
+  const app = newApp();
+  await ask(app, 'a');
+  const lease = await acquire(app);
+  await lease.renewNow();
+  expect(lease.signal.aborted).toBe(false);
+  await lease.release();
+});
+
+test('what cannot be stopped any more is not', async () => {
+  const app = newApp();
+  await ask(app, 'a');
+  const lease = await acquire(app);
+  lease.watch(1, (cause) => cause.kind === 'lease lost');
+  await ask(app, 'b');
+  await lease.renewNow();
+  lease.stop({ kind: 'shutdown' });
+  expect(lease.signal.aborted).toBe(false);
+  await lease.release();
+});

@@ -1,0 +1,157 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type AppName, parseAppName } from '../../src/domain/app.ts';
+import type { LogLine } from '../../src/domain/log-line.ts';
+import { LogReader } from '../../src/store/log-reader.ts';
+import { LogWriter } from '../../src/store/log-writer.ts';
+import { StreamWatch } from '../../src/store/stream-watch.ts';
+import { temporaryRedis } from '../support/redis.ts';
+
+let redis: Awaited<ReturnType<typeof temporaryRedis>>;
+let reader: LogReader;
+let watch: StreamWatch;
+beforeAll(async () => {
+  redis = await temporaryRedis();
+  const commands = redis.connect();
+  watch = new StreamWatch(redis.connect(), commands);
+  reader = new LogReader(commands, watch, `${redis.dir}/logs`);
+});
+afterAll(async () => {
+  watch.close();
+  await redis[Symbol.asyncDispose]();
+});
+
+let count = 0;
+async function newLog(limits?: { headBytes: number; tailBytes: number; lineBytes: number }) {
+  const app = parseAppName(`app-${(count += 1)}`) as AppName;
+  const connection = redis.connect();
+  await connection.hset(`gantry:app:${app}`, 'fence', 1);
+  const writer = new LogWriter({
+    redis: connection,
+    app,
+    number: 1,
+    fence: 1,
+    mask: (text) => text.replaceAll('secret', '***'),
+    ...(limits && { limits }),
+  });
+  const end = (state: string) => connection.xadd(`gantry:log:${app}:1`, '*', 'end', state);
+  return { app, writer, end, connection };
+}
+
+async function readAll(
+  app: AppName,
+  after?: string,
+): Promise<{ lines: LogLine[]; ids: string[]; end: string }> {
+  const lines: LogLine[] = [];
+  const ids: string[] = [];
+  for await (const chunk of reader.follow(app, 1, AbortSignal.timeout(20_000), after)) {
+    ids.push(chunk.id);
+    if ('end' in chunk) return { lines, ids, end: chunk.end };
+    lines.push(...chunk.lines);
+  }
+  throw new Error('no end');
+}
+
+const output = (text: string): LogLine => ({ kind: 'output', text });
+
+describe('a log', () => {
+  test('arrives whole and in order, with its kinds, at every follower', async () => {
+    const { app, writer, end } = await newLog();
+    const followers = [readAll(app), readAll(app)];
+    const lines: LogLine[] = [
+      { kind: 'heading', text: 'Building' },
+      output('Grüße 世界'),
+      output(''),
+      { kind: 'hint', text: 'try' },
+    ];
+    for (const line of lines) await writer.write(line);
+    await writer.flush();
+    followers.push(readAll(app));
+    await end('live');
+    for (const follower of followers) expect(await follower).toMatchObject({ lines, end: 'live' });
+  });
+
+  test('is resumed after any id without gap or repeat', async () => {
+    const { app, writer, end } = await newLog();
+    for (let line = 0; line < 200; line += 1) {
+      await writer.write(output(`line ${line}`));
+      if (line % 7 === 0) await writer.flush();
+    }
+    await writer.flush();
+    await end('live');
+    const whole = await readAll(app);
+    expect(whole.lines).toHaveLength(200);
+    const middle = Math.floor(whole.ids.length / 2);
+    const rest = await readAll(app, whole.ids[middle]);
+    expect(rest.ids).toEqual(whole.ids.slice(middle + 1));
+  });
+
+  test('has its secrets masked and its long lines cut', async () => {
+    const { app, writer, end } = await newLog({ headBytes: 1e6, tailBytes: 1e5, lineBytes: 20 });
+    await writer.write(output('a secret here'), output('x'.repeat(50)));
+    await writer.flush();
+    await end('live');
+    expect((await readAll(app)).lines.map((line) => line.text)).toEqual([
+      'a *** here',
+      `${'x'.repeat(20)} ... (30 characters cut)`,
+    ]);
+  });
+
+  test('keeps head and tail of a flood, and every line of ours', async () => {
+    const { app, writer, end } = await newLog({ headBytes: 1000, tailBytes: 200, lineBytes: 100 });
+    for (let line = 0; line < 5000; line += 1) await writer.write(output(`line ${line}`));
+    await writer.write({ kind: 'heading', text: 'next step' });
+    await writer.flush();
+    await end('live');
+    const texts = (await readAll(app)).lines.map((line) => line.text);
+    expect(texts[0]).toBe('line 0');
+    expect(texts.some((text) => /^\.\.\. \d+ lines \(0\.1 MiB\) not kept/.test(text))).toBe(true);
+    expect(texts.at(-2)).toBe('line 4999');
+    expect(texts.at(-1)).toBe('next step');
+    expect(texts.length).toBeLessThan(150);
+  });
+
+  test('takes nothing from a worker that lost the app', async () => {
+    const { app, writer, end, connection } = await newLog();
+    await writer.write(output('mine'));
+    await writer.flush();
+    await connection.hset(`gantry:app:${app}`, 'fence', 2);
+    await writer.write(output('too late'));
+    await writer.flush();
+    await end('superseded');
+    expect((await readAll(app)).lines).toEqual([output('mine')]);
+  });
+
+  test('is read from its file once Redis has forgotten it', async () => {
+    const { app, writer, end, connection } = await newLog();
+    await writer.write(output('kept'));
+    await writer.flush();
+    await end('failed');
+    await reader.archive(app, 1, 'failed');
+    await reader.archive(app, 1, 'failed');
+    expect(await connection.ttl(`gantry:log:${app}:1`)).toBeGreaterThan(0);
+    await connection.del(`gantry:log:${app}:1`);
+    expect(await readAll(app)).toMatchObject({ lines: [output('kept')], end: 'failed' });
+  });
+
+  test('is followed by many at once over one connection, each at its own pace', async () => {
+    const logs = await Promise.all(Array.from({ length: 20 }, () => newLog()));
+    const followers = logs.flatMap(({ app }) => [readAll(app), readAll(app)]);
+    for (let line = 0; line < 50; line += 1) {
+      for (const { writer } of logs) await writer.write(output(`line ${line}`));
+      if (line % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    for (const { writer, end } of logs) {
+      await writer.flush();
+      await end('live');
+    }
+    for (const follower of followers) expect((await follower).lines).toHaveLength(50);
+  });
+
+  test('stops being followed when the follower leaves', async () => {
+    const { app } = await newLog();
+    const leaving = new AbortController();
+    const following = reader.follow(app, 1, leaving.signal).next();
+    leaving.abort(new Error('gone'));
+    await expect(following).rejects.toThrow('gone');
+  });
+});

@@ -2,13 +2,14 @@ import type { ContainerInspectInfo } from 'dockerode';
 import type { EngineClient } from './engine-client.ts';
 
 /** How long the news of a kill may come after the news of the exit it caused. */
-const graceMs = 200;
+const graceMs = 500;
 /** The engine notes the time of a start when it is over; a process that eats its memory at once is dead by then. */
 const startMs = 2_000;
 
 /**
  * Whether the kernel killed something in a container for memory, from the engine's log of events. The state of the
- * container says the same, but not when the engine hears of the exit first: the two take different ways to it.
+ * container says the same, but not when the engine hears of the exit first: the two take different ways to it. A process
+ * that dies within milliseconds of its start is in neither.
  */
 export async function hasRunOutOfMemory(
   client: EngineClient,
@@ -19,8 +20,7 @@ export async function hasRunOutOfMemory(
     const until = (Date.now() + graceMs) / 1000;
     const since = (Date.parse(State.StartedAt) - startMs) / 1000;
     const events = await docker.getEvents({ since, until, filters, abortSignal });
-    let length = 0;
-    for await (const chunk of events) length += chunk.length;
-    return length > 0;
+    for await (const _ of events) return true;
+    return false;
   });
 }

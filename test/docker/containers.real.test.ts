@@ -1,6 +1,8 @@
 import { get } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DockerodeEngine } from '../../src/docker/dockerode-engine.ts';
+import { EngineClient } from '../../src/docker/engine-client.ts';
+import { hasRunOutOfMemory } from '../../src/docker/out-of-memory.ts';
 import { labels } from '../../src/domain/container.ts';
 import { baseImage } from '../support/base-image.ts';
 import { EngineRun, startedId, until } from './engine-run.ts';
@@ -107,12 +109,21 @@ describe('a container', () => {
   });
 
   it('says that memory ran out, also when it was not the first process that was killed', async () => {
-    const id = await run.start('tail -c 200000000 /dev/zero; exit 5', {
+    // The engine never hears of a process that is dead before its start has returned, so this one waits for us.
+    const id = await run.start('until [ -e /go ]; do sleep 0.02; done; tail -c 200000000 /dev/zero; exit 5', {
       host: 11,
       memoryBytes: 16 * 1024 * 1024,
     });
+    await run.engine.exec(id, '> /go', async () => undefined, { timeoutMs: 10_000, signal: never });
     expect(await run.engine.waitForExit(id, never)).toMatchObject({ outOfMemory: true, exitCode: 5 });
+    // The state of a container misses it now and then, so the log of events has to say the same.
+    const client = new EngineClient();
+    expect(await hasRunOutOfMemory(client, await run.docker.getContainer(id).inspect())).toBe(true);
     await run.engine.stopAndRemove(id, 0);
+
+    const other = await run.start('exit 5', { host: 11, memoryBytes: 16 * 1024 * 1024 });
+    expect(await run.engine.waitForExit(other, never)).toMatchObject({ outOfMemory: false, exitCode: 5 });
+    await run.engine.stopAndRemove(other, 0);
   });
 
   it.each([

@@ -12,8 +12,11 @@ const firstPauseMs = 10;
 const longestPauseMs = 250;
 const answerTimeoutMs = 5000;
 
+/** A command that does not exist is a failed start, whenever it shows. */
+export type Unhealthy = Problem & { step: 'start' | 'health check' };
+
 /** Waits until the app answers 200 at its container's address, or cannot any more. */
-export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promise<Problem | undefined> {
+export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promise<Unhealthy | undefined> {
   const { settings, log, tools, signal } = attempt;
   const began = performance.now();
   const deadline = began + tools.limits.healthTimeoutMs;
@@ -60,12 +63,17 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
   }
 }
 
-async function explain(attempt: Attempt, candidate: Endpoint, symptom: Symptom): Promise<Problem> {
+async function explain(attempt: Attempt, candidate: Endpoint, symptom: Symptom): Promise<Unhealthy> {
   const { engine } = attempt.tools;
+  if (symptom.kind === 'exited') {
+    const reason = await engine.startFailure(candidate.container).catch(() => undefined);
+    if (reason !== undefined) return { step: 'start', reason };
+  }
   const state = await engine.inspect(candidate.container).catch(() => undefined);
   const listeners = state?.pid ? await listeningSockets(state.pid) : [];
   const lastLines = await engine.lastOutput(candidate.container, 20).catch(() => []);
   return {
+    step: 'health check',
     ...explainUnhealthy(symptom, {
       path: attempt.settings.healthPath,
       port: candidate.port,

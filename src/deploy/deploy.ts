@@ -44,7 +44,7 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const unhealthy = await awaitHealthy(attempt, candidate);
   if (unhealthy) {
     await runFailedHook(attempt, checkout.dir);
-    return failed('health check', unhealthy);
+    return failed(unhealthy.step, unhealthy);
   }
 
   const unswitched = await switchRoute(attempt, candidate, build.image);

@@ -8,6 +8,7 @@ import { defaultSocketPath, EngineClient } from './engine-client.ts';
 import { type ExecOptions, execCommand } from './exec-command.ts';
 import { removeContainer } from './remove-container.ts';
 import { startContainer } from './start-container.ts';
+import { explainInitExit } from './start-refusal.ts';
 import { inspectContainer, waitForExit } from './wait-for-exit.ts';
 
 /** The engine's API of release 20.10, the first with everything used here. */
@@ -123,6 +124,11 @@ export class DockerodeEngine implements Engine {
 
   async waitForExit(container: string, signal: AbortSignal): Promise<ContainerState | undefined> {
     return await waitForExit(this.#client, container, signal);
+  }
+
+  async startFailure(container: string): Promise<string | undefined> {
+    const state = await this.inspect(container);
+    return explainInitExit(state?.exitCode, await this.lastOutput(container, 5));
   }
 
   async listContainers(label: string): Promise<ContainerState[]> {

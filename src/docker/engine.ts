@@ -45,7 +45,10 @@ export interface Engine {
   /** Names of the networks with a label. */
   listNetworks(label: string): Promise<string[]>;
 
-  /** Creates and starts. When the engine refuses to start it, nothing is left behind. */
+  /**
+   * Creates and starts. When the engine refuses to start it, nothing is left behind. A command that is missing in the
+   * image shows only when the container has exited: `startFailure` tells.
+   */
   startContainer(spec: ContainerSpec): Promise<StartResult>;
   /**
    * Makes the engine restart it, after crashes and after its own restarts. Until then a container that exits stays down,
@@ -53,6 +56,8 @@ export interface Engine {
    */
   keep(container: string): Promise<void>;
   inspect(container: string): Promise<ContainerState | undefined>;
+  /** Why the command of an exited container could not be started; `undefined` when it could. */
+  startFailure(container: string): Promise<string | undefined>;
   /** Resolves when the container stops running, with its state then; `undefined` when it is gone. */
   waitForExit(container: string, signal: AbortSignal): Promise<ContainerState | undefined>;
   listContainers(label: string): Promise<ContainerState[]>;

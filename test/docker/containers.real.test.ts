@@ -137,13 +137,20 @@ describe('a container', () => {
       ['/etc/passwd'],
       'cannot start "/etc/passwd": the file is not executable',
     ],
-  ])('explains %s and leaves nothing', async (_, cmd, reason) => {
+  ])('explains %s once it has exited', async (_, cmd, reason) => {
     const spec = await run.spec(await run.image(cmd), { host: 12 });
-    expect(await run.engine.startContainer(spec)).toEqual({
-      ok: false,
-      reason: expect.stringContaining(reason),
-    });
-    expect(await run.engine.inspect(spec.name)).toBeUndefined();
+    const id = startedId(await run.engine.startContainer(spec));
+    await run.engine.waitForExit(id, AbortSignal.timeout(10_000));
+    expect(await run.engine.startFailure(id)).toContain(reason);
+    await run.engine.stopAndRemove(id, 0);
+  });
+
+  it('has nothing to explain about a command that ran and failed', async () => {
+    const spec = await run.spec(await run.image(['sh', '-c', 'exit 127']), { host: 12 });
+    const id = startedId(await run.engine.startContainer(spec));
+    await run.engine.waitForExit(id, AbortSignal.timeout(10_000));
+    expect(await run.engine.startFailure(id)).toBeUndefined();
+    await run.engine.stopAndRemove(id, 0);
   });
 
   it('explains an image without a command, without the image, and an address in use', async () => {

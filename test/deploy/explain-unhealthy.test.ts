@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest';
+import { explainUnhealthy } from '../../src/deploy/explain-unhealthy.ts';
+import { parseListeners } from '../../src/deploy/listening-sockets.ts';
+
+const facts = {
+  path: '/',
+  port: 8080,
+  listeners: [],
+  timeoutMs: 60_000,
+  memoryBytes: 512 * 1024 ** 2,
+  lastLines: [],
+};
+const exited = (exitCode: number, outOfMemory = false) => ({
+  kind: 'exited' as const,
+  state: { id: 'c', name: 'c', labels: {}, running: false, restartCount: 0, exitCode, outOfMemory },
+});
+
+describe('why a container is not healthy', () => {
+  test.each([
+    [
+      'nothing listens',
+      { kind: 'refused' },
+      {},
+      /nothing listens on port 8080/,
+      /listen on 0\.0\.0\.0 and port \$PORT/,
+    ],
+    [
+      'it listens on loopback',
+      { kind: 'refused' },
+      { listeners: [{ address: '127.0.0.1', port: 8080, loopbackOnly: true }] },
+      /listens on 127\.0\.0\.1:8080 only/,
+      /listen on 0\.0\.0\.0/,
+    ],
+    [
+      'it listens on another port',
+      { kind: 'refused' },
+      { listeners: [{ address: '0.0.0.0', port: 3000, loopbackOnly: false }] },
+      /nothing listens on port 8080/,
+      /CC_DOCKER_EXPOSED_HTTP_PORT=3000/,
+    ],
+    [
+      'it answers something else',
+      { kind: 'answered', status: 404 },
+      {},
+      /answered 404, not 200, for 60s/,
+      /CC_HEALTH_CHECK_PATH/,
+    ],
+    ['it never answers', { kind: 'silent' }, {}, /not answered within 60s/, /hangs/],
+    ['it exited', exited(3), {}, /exited with code 3/, undefined],
+    ['it ended without a mistake', exited(0), {}, /exited with code 0/, /keep running in the foreground/],
+    ['a signal ended it', exited(139), {}, /ended by signal 11/, undefined],
+    ['memory ran out', exited(137, true), {}, /killed: out of memory \(limit 512 MiB\)/, /memory/],
+  ] as const)('%s', (_name, symptom, more, reason, hint) => {
+    const problem = explainUnhealthy(symptom, { ...facts, ...more });
+    expect(problem.reason).toMatch(reason);
+    if (hint) expect(problem.hints?.join()).toMatch(hint);
+  });
+});
+
+test('listening sockets are read from the kernel’s table, without the engine’s own resolver', () => {
+  const tcp = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 0B00007F:9C40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2 1 0 100 0 0 10 0
+   2: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3 1 0 100 0 0 10 0
+   3: 0200000A:1F90 0100000A:C350 01 00000000:00000000 00:00000000 00000000     0        0 4 1 0 100 0 0 10 0
+`;
+  const tcp6 = `  sl  local_address                         remote_address                        st
+   0: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A
+   1: 00000000000000000000000000000000:01BB 00000000000000000000000000000000:0000 0A
+   2: 0000000000000000FFFF00000100007F:1538 00000000000000000000000000000000:0000 0A
+`;
+  expect([...parseListeners(tcp), ...parseListeners(tcp6)]).toEqual([
+    { address: '127.0.0.1', port: 3000, loopbackOnly: true },
+    { address: '0.0.0.0', port: 8080, loopbackOnly: false },
+    { address: '::1', port: 80, loopbackOnly: true },
+    { address: '::', port: 443, loopbackOnly: false },
+    { address: '::ffff:127.0.0.1', port: 5432, loopbackOnly: true },
+  ]);
+});

@@ -1,0 +1,92 @@
+import { describe, expect, test } from 'vitest';
+import { injectedEnv, parseAppSettings } from '../../src/domain/app-settings.ts';
+
+const settings = (env: Record<string, string>) => {
+  const parsed = parseAppSettings(env);
+  if ('problems' in parsed) throw new Error(parsed.problems.join());
+  return parsed.settings;
+};
+
+describe('what an app says about itself', () => {
+  test('by default a Dockerfile, BuildKit, port 8080 and GET /', () => {
+    expect(settings({})).toEqual({
+      dockerfile: 'Dockerfile',
+      builder: 'buildkit',
+      port: 8080,
+      healthPath: '/',
+      hooks: {
+        preBuild: undefined,
+        postBuild: undefined,
+        preRun: undefined,
+        runSucceeded: undefined,
+        runFailed: undefined,
+      },
+    });
+  });
+
+  test('the exposed port wins over a PORT of its own; empty counts as unset', () => {
+    expect(settings({ PORT: '3000' }).port).toBe(3000);
+    expect(settings({ PORT: '3000', CC_DOCKER_EXPOSED_HTTP_PORT: '9000' }).port).toBe(9000);
+    expect(
+      settings({ PORT: '', CC_DOCKER_EXPOSED_HTTP_PORT: '', CC_DOCKERFILE: '', CC_PRE_BUILD_HOOK: '' }),
+    ).toMatchObject({
+      port: 8080,
+      dockerfile: 'Dockerfile',
+      hooks: { preBuild: undefined },
+    });
+  });
+
+  test.each(['0', '65536', '-1', '80;x', '8080 ', '٨٠٨٠', '1e3', '0x50', '99999999999'])(
+    'port %j is refused by name',
+    (port) => {
+      expect(parseAppSettings({ CC_DOCKER_EXPOSED_HTTP_PORT: port })).toEqual({
+        problems: ['CC_DOCKER_EXPOSED_HTTP_PORT must be a port number from 1 to 65535'],
+      });
+    },
+  );
+
+  test.each([
+    '../x',
+    '/etc/passwd',
+    '-',
+    '-f',
+    'a\0b',
+    'sub/../../x',
+    '.',
+    './',
+    'a\\b',
+    'a\nb',
+    'x'.repeat(1001),
+  ])('Dockerfile %j is refused', (path) => {
+    expect(parseAppSettings({ CC_DOCKERFILE: path })).toEqual({
+      problems: ['CC_DOCKERFILE must be a path inside the repository'],
+    });
+  });
+
+  test.each(['//evil', 'http://evil/', 'healthz', '/x\r\nX: y', '/a b', '/ü', `/${'x'.repeat(3000)}`])(
+    'health path %j is refused',
+    (path) => {
+      expect(parseAppSettings({ CC_HEALTH_CHECK_PATH: path })).toHaveProperty('problems');
+    },
+  );
+
+  test.each(['/', '/healthz', '/a/b?c=d&e=%20', '/../x'])('health path %j is taken', (path) => {
+    expect(settings({ CC_HEALTH_CHECK_PATH: path }).healthPath).toBe(path);
+  });
+
+  test('everything that is wrong is said at once', () => {
+    expect(parseAppSettings({ PORT: 'x', CC_DOCKER_BUILDX: 'maybe' })).toEqual({
+      problems: ['CC_DOCKER_BUILDX must be true or false', 'PORT must be a port number from 1 to 65535'],
+    });
+  });
+
+  test('is told port, commit and number', () => {
+    expect(injectedEnv({ app: 'shop', number: 4, commit: 'abc' }, 9000)).toMatchObject({
+      PORT: '9000',
+      CC_APP_NAME: 'shop',
+      CC_DEPLOYMENT_ID: '4',
+      CC_COMMIT_ID: 'abc',
+      COMMIT_ID: 'abc',
+    });
+  });
+});

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { type Account, canDeploy, canRead, isAdmin } from '../domain/account.ts';
-import { type App, type AppName, appNameRule, parseAppName } from '../domain/app.ts';
+import { type App, type AppName, parseAppName, problemWithAppName } from '../domain/app.ts';
 import { parseAppSettings } from '../domain/app-settings.ts';
 import { problemWithEnvName, problemWithEnvValue } from '../domain/env.ts';
 import { UserError } from '../errors.ts';
@@ -36,7 +36,11 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
       async ({ account, body }, reply) => {
         const name = parseAppName(body.name);
         if (!name)
-          throw new UserError('INVALID', `"${body.name.slice(0, 50)}" cannot be an app`, appNameRule);
+          throw new UserError(
+            'INVALID',
+            `"${body.name.slice(0, 50)}" cannot be an app`,
+            problemWithAppName(body.name),
+          );
         if (!canDeploy(account, name)) throw new UserError('FORBIDDEN', `this token may not create ${name}`);
         if (await deps.apps.get(name)) throw new UserError('CONFLICT', `the app ${name} exists already`);
         await deps.apps.create(name);

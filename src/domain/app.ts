@@ -19,13 +19,16 @@ const reserved = new Set([
   'webhooks',
 ]);
 
-export const appNameRule =
-  'an app name has 1 to 40 lower-case letters, digits and hyphens, starts with a letter and does not end in a hyphen';
+/** Why a text cannot be the name of an app. */
+export function problemWithAppName(text: string): string | undefined {
+  if (!/^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$/.test(text)) {
+    return 'an app name has 1 to 40 lower-case letters, digits and hyphens, starts with a letter and does not end in a hyphen';
+  }
+  return reserved.has(text) ? 'that name is reserved' : undefined;
+}
 
 export function parseAppName(text: string): AppName | undefined {
-  return /^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$/.test(text) && !reserved.has(text)
-    ? (text as AppName)
-    : undefined;
+  return problemWithAppName(text) === undefined ? (text as AppName) : undefined;
 }
 
 /** A full object id, SHA-1 or SHA-256; the only thing from a push that is ever given to git as an argument. */

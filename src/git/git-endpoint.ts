@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Git } from 'node-git-server';
 import { type Account, canDeploy } from '../domain/account.ts';
-import { type AppName, appNameRule, parseAppName } from '../domain/app.ts';
+import { type AppName, parseAppName, problemWithAppName } from '../domain/app.ts';
 import { type Credentials, parseCredentials } from '../domain/credentials.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { UserError } from '../errors.ts';
@@ -125,7 +125,10 @@ export class GitEndpoint {
     if (this.#isClosing) throw new GitRefusal(503, 'the server is restarting; try again in a minute');
     if (req.method !== route.method) throw new GitRefusal(405, 'method not allowed', { Allow: route.method });
     const app = parseAppName(route.name);
-    if (!app) throw new GitRefusal(404, `"${safeText(route.name)}" cannot be an app: ${appNameRule}`);
+    if (!app) {
+      const problem = problemWithAppName(route.name);
+      throw new GitRefusal(404, `"${safeText(route.name)}" cannot be an app: ${problem}`);
+    }
 
     const account = await this.#authenticate(req);
     await this.#authorise({ route, app, account });

@@ -30,11 +30,12 @@ type Say = (line: LogLine) => Promise<void>;
 export function receivePushes(deps: ReceiveDeps): ReceivePush {
   return async (push, print, signal) => {
     const say: Say = (line) => print(renderLogLine(line));
-    await deps.apps.create(push.app);
-    const app = await deps.apps.get(push.app);
-    if (!app) throw new Error(`the app ${push.app} vanished`);
+    const known = await deps.apps.get(push.app);
+    const app = known ?? { name: push.app, branch: '', live: undefined, createdAt: new Date() };
     const live = app.live === undefined ? undefined : await deps.releases.get(app.name, app.live);
     const decision = decidePush(push.updates, push.options, { branch: app.branch, liveCommit: live?.commit });
+    // A push that is refused leaves no app behind.
+    if (!known && decision.refs.some((ref) => ref.kind !== 'refuse')) await deps.apps.create(push.app);
 
     const reports: RefReport[] = [];
     for (const [index, ref] of decision.refs.entries()) {

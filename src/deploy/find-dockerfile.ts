@@ -29,6 +29,8 @@ export async function findDockerfile(
 
 async function missing(root: string, wanted: string): Promise<Problem> {
   const name = safeText(wanted, 100);
+  const entry = await lstat(join(root, wanted)).catch(() => undefined);
+  if (entry?.isSymbolicLink()) return { reason: `${name} is a link that leads nowhere` };
   const found = await candidates(root);
   const reason = wanted === 'Dockerfile' ? 'no Dockerfile' : `no ${name} in the repository`;
   const [first] = found;

@@ -49,8 +49,10 @@ function withoutPrefixes(message: string): string {
   return cause.replace(/: unknown$/, '');
 }
 
+/** The message has the image's name as it was written, or the address that was asked for it. */
 function mentions(message: string, image: string): boolean {
-  const repository = image.replace(/^docker\.io\//, '').replace(/(:[^/]*)?(@.*)?$/, '');
+  const registry = /^(localhost|[^/]*[.:][^/]*)\//;
+  const repository = image.replace(registry, '').replace(/(:[^/]*)?(@.*)?$/, '');
   return message.includes(repository);
 }
 

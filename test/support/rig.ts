@@ -78,6 +78,11 @@ export class Rig {
     return readFile(join(this.dataDir, 'admin-token'), 'utf8').then((text) => text.trim());
   }
 
+  /** What everything of ours on the engine is labelled with. */
+  get storeId(): Promise<string> {
+    return readFile(join(this.dataDir, 'store-id'), 'utf8').then((text) => text.trim());
+  }
+
   async pushUrl(app: string): Promise<string> {
     return `http://ana:${await this.token}@127.0.0.1:${this.port}/${app}.git`;
   }

@@ -118,6 +118,7 @@ async function removePlain(): Promise<void> {
 /** A build that prints the time it prints at, every 20 ms; the client notes when it sees each line. */
 async function logLatencies(): Promise<number[]> {
   await using app = await appRepository('web', {
+    stamp: String(Date.now()), // or the step would be cached and print nothing
     Dockerfile: `FROM gantry-test/node:1\nCOPY . /app\nRUN node -e "let n=0; const t=setInterval(() => { console.log('at=' + Date.now()); if (++n === 200) clearInterval(t) }, 20)"\nCMD ["node","/app/server.js"]\n`,
   });
   const latenciesMs: number[] = [];

@@ -1,6 +1,8 @@
 import type { EngineClient } from './engine-client.ts';
 
 const timeoutMs = 120_000;
+/** Listing and dropping keeps the engine from starting containers quickly. */
+const quietMs = 5_000;
 
 export type CacheRecord = {
   ID: string;
@@ -19,6 +21,7 @@ export type CacheRecord = {
 export class BuildContextSweeper {
   readonly #client: EngineClient;
   #sweeping: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #isWantedAgain = false;
   readonly #onError: (error: unknown) => void;
 
@@ -28,14 +31,23 @@ export class BuildContextSweeper {
     this.#onError = onError;
   }
 
-  /** Returns at once. */
+  /** Returns at once; the sweep comes when the container of the build has had time to start. */
   request(): void {
     this.#isWantedAgain = true;
-    this.#sweeping ??= this.#sweepWhileWanted();
+    if (this.#sweeping || this.#timer) return;
+    this.#timer = setTimeout(() => this.#start(), quietMs);
   }
 
+  /** Sweeps now if anything waits for it. */
   async drain(): Promise<void> {
+    if (this.#timer) this.#start();
     await this.#sweeping;
+  }
+
+  #start(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#sweeping ??= this.#sweepWhileWanted();
   }
 
   async #sweepWhileWanted(): Promise<void> {

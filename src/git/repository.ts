@@ -95,11 +95,14 @@ export class Repository {
     await mkdir(folder);
     const indexFile = `${folder}.index`;
     try {
-      await this.#git(['read-tree', '--reset', '-u', sha], {
+      // Not `read-tree -u`, which prints nothing: simple-git waits 50 ms more for a silent command.
+      await this.#git(['checkout', sha, '--', '.'], {
         workTree: folder,
         indexFile,
         ...(signal && { signal }),
       });
+    } catch (error) {
+      if (!/did not match any file/.test(messageOf(error))) throw error; // the tree is empty, and so is the folder
     } finally {
       await rm(indexFile, { force: true });
       await rm(`${indexFile}.lock`, { force: true });

@@ -10,6 +10,8 @@ export type GitPlace = {
   /** Bytes for the command's standard input. */
   input?: string;
   signal?: AbortSignal;
+  /** The command prints nothing. simple-git waits 50 ms more for such a one, so git is told to print a trace. */
+  isSilent?: boolean;
 };
 
 /**
@@ -50,6 +52,7 @@ const hardened: Partial<SimpleGitOptions> = {
     'GIT_NO_REPLACE_OBJECTS',
     'GIT_LITERAL_PATHSPECS',
     'GIT_TERMINAL_PROMPT',
+    'GIT_TRACE',
   ],
   // The two settings that simple-git warns about, both used here to switch something off.
   unsafe: { allowUnsafeHooksPath: true, allowUnsafeConfigPaths: true, allowUnsafeTemplateDir: true },
@@ -68,7 +71,7 @@ function dynamicOptions({ input, signal }: GitPlace): Partial<SimpleGitOptions> 
   return { ...(input !== undefined && { input: () => input }), ...(signal && { abort: signal }) };
 }
 
-function environment({ gitDir, workTree, indexFile }: GitPlace): Record<string, string> {
+function environment({ gitDir, workTree, indexFile, isSilent }: GitPlace): Record<string, string> {
   return {
     PATH: process.env.PATH ?? '/usr/bin:/bin',
     LC_ALL: 'C.UTF-8',
@@ -78,6 +81,7 @@ function environment({ gitDir, workTree, indexFile }: GitPlace): Record<string, 
     GIT_NO_REPLACE_OBJECTS: '1',
     GIT_LITERAL_PATHSPECS: '1',
     GIT_TERMINAL_PROMPT: '0',
+    ...(isSilent && { GIT_TRACE: '1' }),
     ...(gitDir !== undefined && { GIT_DIR: gitDir }),
     ...(workTree !== undefined && { GIT_WORK_TREE: workTree }),
     ...(indexFile !== undefined && { GIT_INDEX_FILE: indexFile }),

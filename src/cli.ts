@@ -102,6 +102,7 @@ try {
     process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
     const hint = (error as { hint?: string }).hint;
     if (hint) process.stderr.write(`hint: ${hint}\n`);
-    process.exitCode = exitCodeFor(error);
+    // What a failed start has opened would keep it alive.
+    process.exit(exitCodeFor(error));
   }
 }

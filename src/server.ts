@@ -18,6 +18,7 @@ import { Repositories } from './git/repositories.ts';
 import type { Logger } from './logger.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
 import { HaproxyRouter } from './router/haproxy-router.ts';
+import { probePort } from './router/port-probe.ts';
 import { RouteAgent } from './router/route-agent.ts';
 import { AppStore } from './store/app-store.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
@@ -39,6 +40,8 @@ export async function startServer(
   redisAddress: RedisAddress,
   logger: Logger,
 ): Promise<RunningServer> {
+  // Before HAProxy is started: it would outlive this failure.
+  await probePort(config.bind, config.port, 'GANTRY_PORT');
   const paths = dataPaths(config.dataDir);
   for (const dir of [config.dataDir, paths.repositories, paths.router, paths.logs])
     await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -139,15 +142,7 @@ export async function startServer(
         git.handles(req) ? git.handle(req, res) : handler(req, res),
       ),
   });
-  try {
-    await api.listen({ host: config.bind, port: config.port });
-  } catch (error) {
-    throw (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
-      ? new Error(`port ${config.port} is taken by another program; set GANTRY_PORT to a free one`, {
-          cause: error,
-        })
-      : error;
-  }
+  await api.listen({ host: config.bind, port: config.port });
   logger.info({ port: config.port, httpPort: config.httpPort }, 'server started');
 
   return {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { appUrl, type Config, dataPaths, readConfig } from '../config.ts';
 import { createLogger, type Logger } from '../logger.ts';
-import { startServer } from '../server.ts';
+import { type RunningServer, startServer } from '../server.ts';
 import { RedisProcess } from '../store/redis-process.ts';
 import { untilTold } from './run-part.ts';
 
@@ -27,12 +27,15 @@ export async function start(): Promise<void> {
   const logger = createLogger(config.logLevel, 'server', logFile);
 
   const redis = config.redisUrl ? undefined : new RedisProcess(paths.redis, logger);
-  await redis?.start();
-  const server = await startServer(
-    config,
-    config.redisUrl ? { url: config.redisUrl } : { socket: redis?.socket ?? '' },
-    logger,
-  );
+  const isRedisOurs = (await redis?.start()) === false;
+  let server: RunningServer;
+  try {
+    const address = config.redisUrl ? { url: config.redisUrl } : { socket: redis?.socket ?? '' };
+    server = await startServer(config, address, logger);
+  } catch (error) {
+    if (isRedisOurs) await redis?.stop();
+    throw error;
+  }
   const worker = new WorkerProcess(logFile, logger);
   worker.start();
   await printNextSteps(config);

@@ -4,21 +4,27 @@ import { createServer } from 'node:net';
  * Binds the port for a moment. HAProxy itself cannot be asked: `haproxy -c` does not look, two HAProxys may share a port
  * without noticing, and a bind that fails in a reload stops all traffic for two seconds.
  */
-export async function probePort(address: string, port: number): Promise<void> {
+export async function probePort(
+  address: string,
+  port: number,
+  setting: 'GANTRY_PORT' | 'GANTRY_HTTP_PORT' = 'GANTRY_HTTP_PORT',
+): Promise<void> {
   const code = await tryToBind(address, port);
   if (code === undefined) return;
   const place = address === '*' || address === '::' ? `port ${port}` : `${address} port ${port}`;
   if (code === 'EADDRINUSE') {
     throw new Error(
-      `${place} is taken by another program; stop it (ss -ltnp 'sport = :${port}' shows it) or choose another HTTP port`,
+      `${place} is taken by another program; stop it (ss -ltnp 'sport = :${port}' shows it) or set ${setting} to another one`,
     );
   }
   if (code === 'EACCES') {
     throw new Error(
-      `${place} may not be used by this user; choose an HTTP port from 1024 up, or allow it: sysctl net.ipv4.ip_unprivileged_port_start=${port}`,
+      `${place} may not be used by this user; set ${setting} to 1024 or more, or allow it: sysctl net.ipv4.ip_unprivileged_port_start=${port}`,
     );
   }
-  throw new Error(`${place} cannot be used (${code}); choose another bind address or HTTP port`);
+  throw new Error(
+    `${place} cannot be used (${code}); set ${setting} to another one, or the address it is bound to`,
+  );
 }
 
 /** Every address this machine can have: both kinds where the kernel has IPv6, else IPv4. */

@@ -155,7 +155,9 @@ test('trap 4: a port that is taken is a clear error, and nothing is left running
   const { port } = taken.address() as AddressInfo;
   await rig.router.stop();
   await expect(rig.replaceController({ httpPort: port })).rejects.toThrow(
-    new RegExp(`^port ${port} is taken by another program; stop it .* or choose another HTTP port$`),
+    new RegExp(
+      `^port ${port} is taken by another program; stop it .* or set GANTRY_HTTP_PORT to another one$`,
+    ),
   );
   expect(await pidsOf(rig.dir, 'sh')).toEqual([]);
   taken.close();

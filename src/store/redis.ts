@@ -5,6 +5,8 @@ export type RedisAddress = { url: string } | { socket: string };
 
 export const prefix = 'gantry';
 
+const firstAnswerTimeoutMs = 10_000;
+
 const retryStrategy = (attempt: number): number => Math.min(100 * attempt, 2000);
 
 function connect(address: RedisAddress, options: RedisOptions): Redis {
@@ -30,9 +32,33 @@ export function hastyRedis(address: RedisAddress): Redis {
   return connect(address, { maxRetriesPerRequest: 1, commandTimeout: 2000, enableOfflineQueue: false });
 }
 
+/** A patient connection would wait for ever for a Redis that is not there. */
+async function firstAnswer(redis: Redis): Promise<string> {
+  let trouble = '';
+  const note = (error: Error): void => {
+    trouble = ` (${error.message})`;
+  };
+  redis.on('error', note);
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const { path, host, port } = redis.options;
+      reject(
+        new Error(`Redis does not answer at ${path ?? `${host}:${port}`}${trouble}; check GANTRY_REDIS_URL`),
+      );
+    }, firstAnswerTimeoutMs);
+  });
+  try {
+    return await Promise.race([redis.info(), deadline]);
+  } finally {
+    clearTimeout(timer);
+    redis.off('error', note);
+  }
+}
+
 /** Refuses a Redis that would lose deployments; returns warnings about one that might. */
 export async function checkRedis(redis: Redis): Promise<string[]> {
-  const info = await redis.info();
+  const info = await firstAnswer(redis);
   const field = (name: string): string => new RegExp(`^${name}:(.*)$`, 'm').exec(info)?.[1]?.trim() ?? '';
   const [major = 0, minor = 0] = field('redis_version').split('.').map(Number);
   if (major < 6 || (major === 6 && minor < 2))

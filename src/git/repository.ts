@@ -51,7 +51,7 @@ export class Repository {
 
   /** The branch that a plain `git clone` checks out. */
   async setDefaultBranch(branch: string): Promise<void> {
-    await this.#git(['symbolic-ref', 'HEAD', checkedRef(`refs/heads/${branch}`)]);
+    await this.#git(['symbolic-ref', 'HEAD', checkedRef(`refs/heads/${branch}`)], { isSilent: true });
   }
 
   /** The commit that an id of any object leads to: itself, or what a tag is about. Nothing for trees and files. */

@@ -67,7 +67,7 @@ export async function buildImage(
   return { image };
 }
 
-export function imageTag({ deployment, tools }: Attempt): string {
+function imageTag({ deployment, tools }: Attempt): string {
   return `gantry-${tools.storeTag}/${deployment.app}:v${deployment.number}-${shortSha(deployment.commit)}`;
 }
 
@@ -81,7 +81,7 @@ export function objectLabels({ deployment, tools }: Attempt): Record<string, str
 }
 
 /** Every variable, but for those that steer BuildKit itself: a frontend chosen by an app would run with its rights. */
-export function buildArguments({ appEnv, deployment, settings }: Attempt): Record<string, string> {
+function buildArguments({ appEnv, deployment, settings }: Attempt): Record<string, string> {
   const all = { ...injectedEnv(deployment, settings.port), INSTANCE_TYPE: 'build', ...appEnv };
   return Object.fromEntries(Object.entries(all).filter(([name]) => !name.startsWith('BUILDKIT_')));
 }

@@ -70,7 +70,9 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
     logger.info({ outcome: outcome.kind, written }, 'deployment ended');
     return written ? 'finished' : 'lost';
   } catch (error) {
-    if (!(error instanceof Stopped)) {
+    // Whatever a library makes of an abort, the cause is in the signal.
+    const stopped: unknown = lease.signal.aborted ? lease.signal.reason : error;
+    if (!(stopped instanceof Stopped)) {
       logger.error({ err: error }, 'deployment broke');
       const reason = safeText(messageOf(error), 150);
       await log.failure(`deploy #${deployment.number} failed`, {
@@ -85,7 +87,7 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
       });
       return 'finished';
     }
-    return await endStopped(error.stop);
+    return await endStopped(stopped.stop);
   }
 
   async function endStopped(cause: StopCause): Promise<RunResult> {

@@ -115,6 +115,8 @@ describe('variables', () => {
       expect(text.includes(secret)).toBe(false);
       expect(text.includes(encoded)).toBe(false);
     }
+    // Tokens are kept as hashes only.
+    expect((await redisDump(rig.dataDir)).includes(await rig.token)).toBe(false);
   });
 
   test('PORT is 8080, or what CC_DOCKER_EXPOSED_HTTP_PORT says, or what the app sets', async () => {

@@ -153,6 +153,10 @@ export class Rig {
     return requestHost(this.httpPort, `${app}.localhost`, path, agent);
   }
 
+  requestHost(host: string, path = '/'): Promise<Answer> {
+    return requestHost(this.httpPort, host, path);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
     await run(process.execPath, [cli, 'down', '--apps'], { env: this.env }).catch((error: unknown) => {

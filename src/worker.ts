@@ -101,7 +101,6 @@ export async function startWorker(
         fence,
         { container, address, port, release },
         image,
-        [],
       );
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
       return answer.version;

@@ -2,13 +2,13 @@ import type { Engine } from '../docker/engine.ts';
 import type { AppName } from '../domain/app.ts';
 import { type ContainerState, labels } from '../domain/container.ts';
 import { type Deployment, isFinal } from '../domain/deployment.ts';
-import type { Route } from '../domain/route.ts';
+import type { Endpoint } from '../domain/route.ts';
 
 /** What the sweep needs to know to tell a leftover from something in use. */
 export type SweepFacts = {
   engine: Engine;
   storeId: string;
-  route: (app: AppName) => Promise<Route | undefined>;
+  route: (app: AppName) => Promise<{ live: readonly Endpoint[]; draining: readonly Endpoint[] } | undefined>;
   deployment: (app: AppName, number: number) => Promise<Deployment | undefined>;
   releases: (app: AppName) => Promise<readonly number[]>;
   keepReleases: number;

@@ -112,7 +112,6 @@ export class DeploymentStore {
     fence: number,
     endpoint: Endpoint,
     image: string,
-    hosts: readonly string[],
   ): Promise<{ version: number } | 'stale'> {
     const version = (await this.#redis.eval(
       switchScript,
@@ -127,7 +126,6 @@ export class DeploymentStore {
       number,
       JSON.stringify(endpoint),
       image,
-      JSON.stringify(hosts),
       new Date().toISOString(),
       app,
       keys.channel,
@@ -314,11 +312,11 @@ return tonumber(desired)
 
 const switchScript = `
 local appKey, depKey, routeKey, versionKey, releaseKey, releasesKey = unpack(KEYS)
-local fence, number, endpoint, image, hosts, now, app, channel = unpack(ARGV)
+local fence, number, endpoint, image, now, app, channel = unpack(ARGV)
 if redis.call('HGET', appKey, 'fence') ~= fence then return -1 end
 local old = redis.call('GET', routeKey)
 if redis.call('HGET', depKey, 'switched') == '1' then return cjson.decode(old).version end
-local route = {app = app, version = redis.call('INCR', versionKey), hosts = cjson.decode(hosts), live = {cjson.decode(endpoint)}, draining = {}}
+local route = {app = app, version = redis.call('INCR', versionKey), live = {cjson.decode(endpoint)}, draining = {}}
 if old then
   local before = cjson.decode(old)
   for _, list in ipairs({before.draining or {}, before.live or {}}) do
@@ -343,7 +341,7 @@ if redis.call('HGET', appKey, 'fence') ~= fence or redis.call('HGET', depKey, 's
 local now = cjson.decode(redis.call('GET', routeKey))
 local before = redis.call('HGET', depKey, 'routeBefore')
 before = before ~= '' and cjson.decode(before) or {live = {}, draining = {}}
-local route = {app = app, version = redis.call('INCR', versionKey), hosts = now.hosts, live = before.live, draining = now.live}
+local route = {app = app, version = redis.call('INCR', versionKey), live = before.live, draining = now.live}
 for _, gone in ipairs(before.draining or {}) do table.insert(route.draining, gone) end
 redis.call('SET', routeKey, cjson.encode(route))
 local live = redis.call('HGET', depKey, 'liveBefore')

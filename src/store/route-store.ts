@@ -5,6 +5,9 @@ import { keys, type StoreEvent } from './keys.ts';
 
 const aliveMs = 5000;
 
+/** Host names are a matter of settings, so they are not kept with a route. */
+export type StoredRoute = Omit<Route, 'hosts'>;
+
 /**
  * The routes as they should be, and how far each router has got. Only the switch script of a deployment adds an endpoint;
  * routers report what they applied, and an endpoint leaves the route when every router has drained it.
@@ -16,7 +19,7 @@ export class RouteStore {
     this.#redis = redis;
   }
 
-  async get(app: AppName): Promise<Route | undefined> {
+  async get(app: AppName): Promise<StoredRoute | undefined> {
     const text = await this.#redis.get(keys.route(app));
     return text ? parseRoute(text) : undefined;
   }
@@ -84,11 +87,11 @@ export class RouteStore {
   }
 }
 
-function parseRoute(text: string): Route {
-  const route = JSON.parse(text) as Route;
+function parseRoute(text: string): StoredRoute {
+  const route = JSON.parse(text) as StoredRoute;
   // Redis' cjson writes an empty list as {}.
   const list = <T>(value: unknown): T[] => (Array.isArray(value) ? (value as T[]) : []);
-  return { ...route, hosts: list(route.hosts), live: list(route.live), draining: list(route.draining) };
+  return { ...route, live: list(route.live), draining: list(route.draining) };
 }
 
 const forgetScript = `

@@ -11,6 +11,8 @@ import { listeningSockets } from './listening-sockets.ts';
 const firstPauseMs = 10;
 const longestPauseMs = 250;
 const answerTimeoutMs = 5000;
+/** An app that has not answered by then may be a mistake; the pusher need not wait for the deadline to see which. */
+const sayWhyAfterMs = 5000;
 
 /** A command that does not exist is a failed start, whenever it shows. */
 export type Unhealthy = Problem & { step: 'start' | 'health check' };
@@ -34,9 +36,10 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
   try {
     let symptom: Symptom = { kind: 'refused' };
     let pauseMs = firstPauseMs;
+    let saidWhy = false;
     for (let tries = 1; ; tries += 1) {
       signal.throwIfAborted();
-      if (exited) return await explain(attempt, candidate, { kind: 'exited', state: exited });
+      if (exited) return await explain(attempt, candidate, { kind: 'exited', state: exited }, 0);
       const patience = Math.ceil(Math.min(answerTimeoutMs, Math.max(50, deadline - performance.now())));
       const answer = await ask(
         candidate,
@@ -52,18 +55,35 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
       }
       symptom = answer;
       if (performance.now() >= deadline) break;
+      if (!saidWhy && performance.now() - began > sayWhyAfterMs) {
+        saidWhy = true;
+        const { reason, details = [] } = await explain(
+          attempt,
+          candidate,
+          symptom,
+          performance.now() - began,
+        );
+        await log.detail(
+          `not yet: ${[reason, ...details].join(', ')}; waiting up to ${seconds(tools.limits.healthTimeoutMs)}`,
+        );
+      }
       await pause(pauseMs, AbortSignal.any([signal, exit.signal]));
       pauseMs = Math.min(pauseMs * 1.5, longestPauseMs);
     }
     const state = await tools.engine.inspect(candidate.container);
     if (!state?.running) symptom = { kind: 'exited', state: state ?? 'gone' };
-    return await explain(attempt, candidate, symptom);
+    return await explain(attempt, candidate, symptom, performance.now() - began);
   } finally {
     watching.abort();
   }
 }
 
-async function explain(attempt: Attempt, candidate: Endpoint, symptom: Symptom): Promise<Unhealthy> {
+async function explain(
+  attempt: Attempt,
+  candidate: Endpoint,
+  symptom: Symptom,
+  waitedMs: number,
+): Promise<Unhealthy> {
   const { engine } = attempt.tools;
   if (symptom.kind === 'exited') {
     const reason = await engine.startFailure(candidate.container).catch(() => undefined);
@@ -78,7 +98,7 @@ async function explain(attempt: Attempt, candidate: Endpoint, symptom: Symptom):
       path: attempt.settings.healthPath,
       port: candidate.port,
       listeners,
-      timeoutMs: attempt.tools.limits.healthTimeoutMs,
+      waitedMs,
       memoryBytes: attempt.tools.limits.memoryBytes,
     }),
     lastLines,

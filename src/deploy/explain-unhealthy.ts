@@ -14,14 +14,14 @@ type Facts = {
   path: string;
   port: number;
   listeners: readonly Listener[];
-  timeoutMs: number;
+  waitedMs: number;
   memoryBytes: number;
 };
 
 /** Turns a symptom into the likely cause and the next thing to do. */
 export function explainUnhealthy(symptom: Symptom, facts: Facts): Problem {
   const { path, port, listeners } = facts;
-  const waited = `${Math.round(facts.timeoutMs / 1000)}s`;
+  const waited = `${Math.round(facts.waitedMs / 1000)}s`;
   switch (symptom.kind) {
     case 'exited':
       return explainExit(symptom.state, facts.memoryBytes);

@@ -6,9 +6,8 @@ const facts = {
   path: '/',
   port: 8080,
   listeners: [],
-  timeoutMs: 60_000,
+  waitedMs: 60_000,
   memoryBytes: 512 * 1024 ** 2,
-  lastLines: [],
 };
 const exited = (exitCode: number, outOfMemory = false) => ({
   kind: 'exited' as const,

@@ -10,25 +10,20 @@ import type { Repositories } from './repositories.ts';
 /** How many of an app's latest deployments are looked at after a start. */
 const lookBack = 20;
 
+type Deps = {
+  apps: AppStore;
+  deployments: DeploymentStore;
+  logs: LogReader;
+  branches: BranchKeeper;
+  repositories: Repositories;
+  logger: Logger;
+};
+
 /** What is left to do when a deployment has ended: keep its log, see to its branch, let go of its commit. */
 export class FinishedDeployments {
-  readonly #deps: {
-    apps: AppStore;
-    deployments: DeploymentStore;
-    logs: LogReader;
-    branches: BranchKeeper;
-    repositories: Repositories;
-    logger: Logger;
-  };
+  readonly #deps: Deps;
 
-  constructor(deps: {
-    apps: AppStore;
-    deployments: DeploymentStore;
-    logs: LogReader;
-    branches: BranchKeeper;
-    repositories: Repositories;
-    logger: Logger;
-  }) {
+  constructor(deps: Deps) {
     this.#deps = deps;
   }
 

@@ -5,17 +5,12 @@ import type { Endpoint } from '../domain/route.ts';
 import { keys } from './keys.ts';
 
 /** A new deployment as a push or a person asks for it. */
-export type DeploymentRequest = {
-  app: AppName;
+export type DeploymentRequest = Pick<
+  Deployment,
+  'app' | 'trigger' | 'commit' | 'subject' | 'branch' | 'oldSha' | 'by' | 'noCache'
+> & {
   /** Random, made by the asker: asking twice with one id makes one deployment. */
   requestId: string;
-  trigger: Trigger;
-  commit: CommitSha;
-  subject: string;
-  branch: string;
-  oldSha: string;
-  by: string;
-  noCache: boolean;
 };
 
 /**

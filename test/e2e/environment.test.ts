@@ -187,6 +187,17 @@ describe('hooks', () => {
   });
 });
 
+test('an app that is not healthy after five seconds is told why at once, not only at the deadline', async () => {
+  await using repo = await appRepository('web', {
+    Dockerfile: 'FROM gantry-test/base:1\nCMD ["httpd","-f","-p","3000"]\n',
+  });
+  const push = await repo.push(await rig.pushUrl('late'));
+  expect(push.stderr).toMatch(
+    /not yet: nothing listens on port 8080 inside the container, it listens on .*:3000; waiting up to 10\.0s/,
+  );
+  expect(push.code).toBe(1);
+});
+
 describe('builds', () => {
   test.each(['true', 'false'])(
     '.dockerignore with exceptions is honoured (CC_DOCKER_BUILDX=%s)',

@@ -14,6 +14,7 @@ export default defineConfig({
       {
         test: {
           name: 'parts',
+          sequence: { groupOrder: 1 },
           include: ['test/**/*.real.test.ts'],
           exclude: ['test/e2e/**'],
           globalSetup: 'test/support/global-setup.ts',
@@ -25,6 +26,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
+          sequence: { groupOrder: 2 },
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: 'test/support/global-setup.ts',
           testTimeout: 120_000,

@@ -19,6 +19,8 @@ export type Config = Readonly<{
   domain: string;
   /** An external Redis; absent: a private one in the data folder. */
   redisUrl: string | undefined;
+  /** HAProxy is run by somebody else, from the files in the data folder. */
+  externalHaproxy: boolean;
   dockerSocket: string;
   /** Deployments at the same time in one worker process. */
   concurrency: number;
@@ -98,6 +100,12 @@ export const variables = {
     'redis://127.0.0.1:6379',
     'an external Redis (default: a private one)',
   ),
+  GANTRY_EXTERNAL_HAPROXY: variable(
+    flag,
+    'false',
+    'true',
+    'HAProxy is run by something else from the files in `<data>/router`, as docker-compose.yml does',
+  ),
   GANTRY_CONCURRENCY: variable(int(1, 64), '2', '4', 'deployments at the same time'),
   GANTRY_HOOK_USER: variable(text, 'gantry-hook', 'nobody', 'unprivileged user the host hooks run as'),
   GANTRY_HOOK_TIMEOUT: variable(seconds, '600', '120', 'seconds a host hook may take'),
@@ -175,6 +183,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     httpPort: read('GANTRY_HTTP_PORT'),
     domain: read('GANTRY_DOMAIN'),
     redisUrl: env.GANTRY_REDIS_URL || undefined,
+    externalHaproxy: read('GANTRY_EXTERNAL_HAPROXY'),
     dockerSocket: read('DOCKER_HOST'),
     concurrency: read('GANTRY_CONCURRENCY'),
     hookUser: read('GANTRY_HOOK_USER'),

@@ -81,6 +81,7 @@ export async function startServer(
     dir: paths.router,
     httpPort: config.httpPort,
     ...(config.httpBind !== '*' && { bindAddress: config.httpBind }),
+    isExternal: config.externalHaproxy,
     logger,
   });
   await router.start();

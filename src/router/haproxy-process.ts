@@ -1,4 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { type HaproxyPaths, haproxyPaths } from './haproxy-config.ts';
@@ -38,16 +39,20 @@ export class HaproxyProcess {
   readonly #paths: HaproxyPaths;
   readonly #dir: string;
   readonly #runtime: HaproxyRuntime;
+  /** Somebody else starts HAProxy, again and again, as soon as there is a configuration: a container beside ours. */
+  readonly #isExternal: boolean;
 
-  constructor(dir: string, runtime: HaproxyRuntime) {
+  constructor(dir: string, runtime: HaproxyRuntime, isExternal = false) {
     this.#dir = dir;
     this.#paths = haproxyPaths(dir);
     this.#runtime = runtime;
+    this.#isExternal = isExternal;
   }
 
   /** Whether an HAProxy of an earlier controller is there to be adopted; waits out one that is just restarting. */
   async isRunning(): Promise<boolean> {
     if (await this.#answers(0)) return true;
+    if (this.#isExternal) return existsSync(this.#paths.config) && (await this.#answers(startTimeoutMs));
     if (!(await this.#isSupervised()) && (await this.#masterPid()) === undefined) return false;
     if (await this.#answers(3_000)) return true;
     // It is there and does not come up, so what is on disk is of no use.
@@ -57,7 +62,7 @@ export class HaproxyProcess {
 
   /** Makes sure that HAProxy runs, from the file on disk, and goes on running. Repeating it changes nothing. */
   async start(binary: string): Promise<void> {
-    await this.#supervise(binary);
+    if (!this.#isExternal) await this.#supervise(binary);
     if (await this.#answers(startTimeoutMs)) return;
     const reason = parseAlerts(await readFile(this.#paths.log, 'utf8').catch(() => ''));
     throw new Error(`HAProxy did not start: ${reason} (see ${this.#paths.log})`);
@@ -90,7 +95,7 @@ export class HaproxyProcess {
   async reload(): Promise<void> {
     const before = await this.#runtime.processes();
     const logged = await this.#logSize();
-    process.kill(before.master, 'SIGUSR2');
+    await this.#runtime.startReload();
     const done = await waitUntil({ forMs: reloadTimeoutMs, everyMs: 10 }, async () => {
       const now = await this.#runtime.processes();
       if (now.failedReloads > before.failedReloads) return 'failed';

@@ -23,6 +23,8 @@ export type HaproxyRouterOptions = {
   bindAddress?: string;
   logger: Logger;
   haproxyBinary?: string;
+  /** HAProxy is run by somebody else, from the files in `dir` and with our limit on open files; we never start or end it. */
+  isExternal?: boolean;
 };
 
 /** Known once the router was started. */
@@ -51,7 +53,7 @@ export class HaproxyRouter implements Router {
     const paths = haproxyPaths(options.dir);
     this.#options = options;
     this.#runtime = new HaproxyRuntime(paths);
-    this.#process = new HaproxyProcess(options.dir, this.#runtime);
+    this.#process = new HaproxyProcess(options.dir, this.#runtime, options.isExternal);
     this.#files = new HaproxyFiles(paths);
     this.#state = new HaproxyState(this.#runtime);
     this.#log = options.logger;

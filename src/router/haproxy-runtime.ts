@@ -69,6 +69,14 @@ export class HaproxyRuntime {
     return parseProcesses(await this.#master('show proc'));
   }
 
+  /**
+   * What SIGUSR2 does, but also to a master in another container. Version 2.6 closes the connection without a word, later
+   * ones answer when it is over: whoever asks looks at the processes to learn how it ended.
+   */
+  async startReload(): Promise<void> {
+    await this.#master('reload').catch(() => undefined);
+  }
+
   /** A stopping worker hands new requests to its successor. */
   async isStopping(worker: number): Promise<boolean> {
     return parseInfo(await this.#master(`@!${worker} show info`), 'Stopping') === '1';

@@ -29,11 +29,17 @@ export async function ensureNodeImage(docker: Docker = localDocker()): Promise<s
   });
 }
 
-function localDocker(): Docker {
+export function localDocker(): Docker {
   return new Docker({ socketPath: '/var/run/docker.sock', host: undefined, protocol: 'http' });
 }
 
-async function ensureImage(docker: Docker, tag: string, fill: (tar: Pack) => Promise<void>): Promise<string> {
+/** An image of what `fill` puts into it, made unless there is one of this name. */
+export async function ensureImage(
+  docker: Docker,
+  tag: string,
+  fill: (tar: Pack) => Promise<void>,
+  changes: readonly string[] = [],
+): Promise<string> {
   const exists = await docker
     .getImage(tag)
     .inspect()
@@ -48,9 +54,13 @@ async function ensureImage(docker: Docker, tag: string, fill: (tar: Pack) => Pro
     (error: unknown) => tar.destroy(error instanceof Error ? error : new Error(String(error))),
   );
   const [repo, version] = tag.split(':');
-  const changes = ['ENV PATH=/usr/local/bin:/bin', 'LABEL gantry.test-base=1'];
+  const always = ['ENV PATH=/usr/local/bin:/bin', 'LABEL gantry.test-base=1'];
   const [answer] = await Promise.all([
-    docker.importImage(Readable.from(tar, { objectMode: false }), { repo, tag: version, changes }),
+    docker.importImage(Readable.from(tar, { objectMode: false }), {
+      repo,
+      tag: version,
+      changes: [...always, ...changes],
+    }),
     filled,
   ]);
   let said = '';
@@ -59,7 +69,7 @@ async function ensureImage(docker: Docker, tag: string, fill: (tar: Pack) => Pro
   return tag;
 }
 
-async function addBusybox(tar: Pack): Promise<void> {
+export async function addBusybox(tar: Pack): Promise<void> {
   const { stdout } = await promisify(execFile)(busyboxPath, ['--list']);
   for (const folder of ['bin', 'etc', 'www', 'root', 'proc', 'sys', 'dev']) {
     tar.entry({ name: folder, type: 'directory', mode: 0o755 });
@@ -78,14 +88,19 @@ async function addBusybox(tar: Pack): Promise<void> {
   await addFile(tar, 'etc/group', 'root:x:0:\nnogroup:x:65534:\n');
 }
 
-async function addFile(tar: Pack, name: string, content: Buffer | string, mode = 0o644): Promise<void> {
+export async function addFile(
+  tar: Pack,
+  name: string,
+  content: Buffer | string,
+  mode = 0o644,
+): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     tar.entry({ name, mode }, content, (error) => (error ? reject(error) : resolve()));
   });
 }
 
 /** Paths as the loader will look for them; a link such as /lib64 is no problem, since only names count. */
-async function linkedLibraries(binary: string): Promise<string[]> {
+export async function linkedLibraries(binary: string): Promise<string[]> {
   const { stdout } = await promisify(execFile)('ldd', [binary]);
   const paths = [...stdout.matchAll(/(?:=> )?(\/\S+) \(0x/g)].map((match) => match[1] ?? '');
   return [...new Set(paths)];

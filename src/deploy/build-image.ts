@@ -3,6 +3,7 @@ import { shortSha } from '../domain/app.ts';
 import { injectedEnv } from '../domain/app-settings.ts';
 import { labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
+import type { RegistryLogin } from '../domain/registry-login.ts';
 import { safeText } from '../domain/safe-text.ts';
 import type { Attempt } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
@@ -14,6 +15,7 @@ const lastLinesKept = 20;
 export async function buildImage(
   attempt: Attempt,
   checkoutDir: string,
+  credentials: RegistryLogin | undefined,
 ): Promise<{ image: string } | { problem: Problem }> {
   const { deployment, settings, log, tools, signal } = attempt;
   const dockerfile = await findDockerfile(checkoutDir, settings.dockerfile);
@@ -27,6 +29,7 @@ export async function buildImage(
 
   const lastLines: string[] = [];
   const deadline = AbortSignal.timeout(tools.limits.buildTimeoutMs);
+  const variables = buildVariables(attempt);
   attempt.guard();
   const image = imageTag(attempt);
   const build = tools.engine.buildImage(
@@ -34,7 +37,9 @@ export async function buildImage(
       contextDir: checkoutDir,
       dockerfile: dockerfile.path,
       builder: settings.builder,
-      buildArgs: buildArguments(attempt),
+      buildArgs: variables,
+      secrets: variables,
+      ...(credentials && { credentials }),
       labels: objectLabels(attempt),
       tag: image,
       noCache: deployment.noCache,
@@ -80,10 +85,8 @@ export function objectLabels({ deployment, tools }: Attempt): Record<string, str
   };
 }
 
-/** Every variable, but for those that steer BuildKit itself: a frontend chosen by an app would run with its rights. */
-function buildArguments({ appEnv, deployment, settings }: Attempt): Record<string, string> {
-  const all = { ...injectedEnv(deployment, settings.port), INSTANCE_TYPE: 'build', ...appEnv };
-  return Object.fromEntries(Object.entries(all).filter(([name]) => !name.startsWith('BUILDKIT_')));
+function buildVariables({ appEnv, deployment, settings }: Attempt): Record<string, string> {
+  return { ...injectedEnv(deployment, settings.port), INSTANCE_TYPE: 'build', ...appEnv };
 }
 
 function exitText(exitCode: number | undefined): string {

@@ -4,6 +4,7 @@ import { awaitHealthy } from './await-healthy.ts';
 import { buildImage } from './build-image.ts';
 import { checkOut } from './check-out.ts';
 import { runFailedHook, runSucceededHook } from './container-hooks.ts';
+import { logInToRegistry } from './registry-login.ts';
 import { runHostHook } from './run-hook.ts';
 import { preparePlace, startCandidate } from './start-candidate.ts';
 import { reportDrain, switchRoute } from './switch-route.ts';
@@ -22,10 +23,13 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   if ('problem' in source) return failed('checkout', source.problem);
   await using checkout = source.checkout;
 
+  const login = await logInToRegistry(attempt);
+  if ('problem' in login) return failed('registry login', login.problem);
+
   const preBuild = await runHostHook(attempt, 'pre-build hook', hooks.preBuild, checkout.dir);
   if (preBuild) return failed('pre-build hook', preBuild);
 
-  const build = await buildImage(attempt, checkout.dir);
+  const build = await buildImage(attempt, checkout.dir, login.credentials);
   if ('problem' in build) return failed('build', build.problem);
 
   const postBuild = await runHostHook(attempt, 'post-build hook', hooks.postBuild, checkout.dir);

@@ -1,4 +1,5 @@
 import type { Problem } from '../domain/deployment.ts';
+import { messageOf } from '../errors.ts';
 import type { Attempt } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 import type { Candidate } from './start-candidate.ts';
@@ -41,7 +42,12 @@ export async function confirmSwitch(
   }
   if (isApplied) {
     // A candidate that crashed was to stay down and be looked at; what serves is to come back, also after a reboot.
-    await tools.engine.keep(container);
+    // The release serves; that it may not come back after a reboot is no reason to say anything else.
+    await tools.engine
+      .keep(container)
+      .catch((error: unknown) =>
+        log.warning(`v${deployment.number} would not restart by itself: ${messageOf(error)}`),
+      );
     return undefined;
   }
   attempt.guard();

@@ -1,6 +1,6 @@
 import type { Attempt, DeployTools } from '../deploy/attempt.ts';
 import { deploy } from '../deploy/deploy.ts';
-import { DeployLog, seconds } from '../deploy/deploy-log.ts';
+import { DeployLog } from '../deploy/deploy-log.ts';
 import { confirmSwitch, reportDrain } from '../deploy/switch-route.ts';
 import type { AppName } from '../domain/app.ts';
 import { shortSha } from '../domain/app.ts';
@@ -15,6 +15,7 @@ import type { DeploymentStore } from '../store/deployment-store.ts';
 import type { LogWriter } from '../store/log-writer.ts';
 import type { RouteStore } from '../store/route-store.ts';
 import type { AppLease } from './app-lease.ts';
+import { type Broken, conclude, type Ending, endingOf, type Run } from './conclude.ts';
 
 export type RunDeps = {
   apps: AppStore;
@@ -37,85 +38,91 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
   if (!deployment) return 'nothing to do';
   const logger = deps.logger.child({ app, deployment: deployment.number });
   logger.info({ commit: deployment.commit, run: deployment.runs }, 'deployment started');
+  const end = (outcome: Ending): Promise<boolean> =>
+    deps.deployments.finish(app, deployment.number, lease.fence, outcome);
 
+  let run: Run & { flush: () => Promise<void> };
+  try {
+    run = await prepare(deployment, lease, deps);
+  } catch (error) {
+    logger.error({ err: error }, 'deployment could not be prepared');
+    await end({ state: 'failed', reason: `failed: ${safeText(messageOf(error), 150)}` });
+    return 'finished';
+  }
+
+  let outcome: DeployOutcome | Broken;
+  try {
+    outcome = deployment.switched ? await resumeSwitched(run, deps) : await begin(run);
+  } catch (error) {
+    // Whatever a library makes of an abort, the cause is in the signal.
+    const stopped: unknown = lease.signal.aborted ? lease.signal.reason : error;
+    if (stopped instanceof Stopped) {
+      logger.info({ cause: stopped.stop.kind }, 'deployment stopped');
+      const unended = await giveUp(stopped.stop, run, deps, lease.fence);
+      if (unended !== undefined) return unended;
+      outcome = outcomeOfStop(stopped.stop);
+    } else {
+      logger.error({ err: error }, 'deployment broke');
+      outcome = { kind: 'broken', reason: safeText(messageOf(error), 150) };
+    }
+  }
+  await conclude(outcome, run, deps.appUrl);
+  await run.flush();
+  const written = await end(endingOf(outcome));
+  logger.info({ outcome: outcome.kind, written }, 'deployment ended');
+  return written ? 'finished' : 'lost';
+}
+
+async function prepare(
+  deployment: Deployment,
+  lease: AppLease,
+  deps: RunDeps,
+): Promise<Run & { flush: () => Promise<void> }> {
+  const { app, number } = deployment;
   let switched = deployment.switched;
-  lease.watch(deployment.number, (cause) => canBeStopped(cause, switched, deps.cancelOnPush));
+  lease.watch(number, (cause) => canBeStopped(cause, switched, deps.cancelOnPush));
 
-  const appEnv = deps.apps.openEnv(app, await deps.deployments.sealedEnv(app, deployment.number));
+  const appEnv = deps.apps.openEnv(app, await deps.deployments.sealedEnv(app, number));
   const writer = deps.openLog(deployment, lease.fence, maskValues(appEnv));
-  const log = new DeployLog((...lines) => writer.write(...lines));
-  const serving = await servingRelease(deps, deployment);
   const tools = deps.tools(lease);
-  const run = {
+  return {
     deployment,
     appEnv,
-    serving,
-    log,
+    serving: await servingRelease(deps, deployment),
+    log: new DeployLog((...lines) => writer.write(...lines)),
+    flush: () => writer.flush(),
     signal: lease.signal,
     guard: () => lease.assertHeld(),
     tools: {
       ...tools,
-      switchRoute: async (...args: Parameters<DeployTools['switchRoute']>) => {
+      switchRoute: async (...args) => {
         switched = true; // from here on only a lost lease stops it
         return tools.switchRoute(...args);
       },
     },
   };
-
-  try {
-    const outcome = deployment.switched ? await resumeSwitched(run, deps) : await begin(run);
-    await conclude(outcome, run, deps);
-    await writer.flush();
-    const written = await deps.deployments.finish(app, deployment.number, lease.fence, endOf(outcome));
-    logger.info({ outcome: outcome.kind, written }, 'deployment ended');
-    return written ? 'finished' : 'lost';
-  } catch (error) {
-    // Whatever a library makes of an abort, the cause is in the signal.
-    const stopped: unknown = lease.signal.aborted ? lease.signal.reason : error;
-    if (!(stopped instanceof Stopped)) {
-      logger.error({ err: error }, 'deployment broke');
-      const reason = safeText(messageOf(error), 150);
-      await log.failure(`deploy #${deployment.number} failed`, {
-        reason,
-        details: [reason],
-        hints: hintsFor(run, deps),
-      });
-      await writer.flush();
-      await deps.deployments.finish(app, deployment.number, lease.fence, {
-        state: 'failed',
-        reason: `failed: ${reason}`,
-      });
-      return 'finished';
-    }
-    return await endStopped(stopped.stop);
-  }
-
-  async function endStopped(cause: StopCause): Promise<RunResult> {
-    logger.info({ cause: cause.kind }, 'deployment stopped');
-    switch (cause.kind) {
-      case 'lease lost':
-        return 'lost'; // its log and its state are somebody else's by now
-      case 'shutdown':
-        await log.detail('the worker shuts down; another one takes over');
-        await writer.flush();
-        await deps.deployments.handBack(app, deployment?.number ?? 0, lease.fence);
-        return 'handed back';
-      case 'cancelled':
-      case 'newer push': {
-        const outcome: DeployOutcome =
-          cause.kind === 'cancelled'
-            ? { kind: 'cancelled', reason: cause.reason }
-            : { kind: 'superseded', by: cause.by };
-        await conclude(outcome, run, deps);
-        await writer.flush();
-        await deps.deployments.finish(app, run.deployment.number, lease.fence, endOf(outcome));
-        return 'finished';
-      }
-    }
-  }
 }
 
-type Run = Omit<Attempt, 'settings'>;
+/** Leaves a deployment to others when that is what its stop means; `undefined`: it has to be ended. */
+async function giveUp(
+  cause: StopCause,
+  run: Run & { flush: () => Promise<void> },
+  deps: RunDeps,
+  fence: number,
+) {
+  if (cause.kind === 'lease lost') return 'lost'; // its log and its state are somebody else's by now
+  if (cause.kind !== 'shutdown') return undefined;
+  await run.log.detail('the worker shuts down; another one takes over');
+  await run.flush();
+  await deps.deployments.handBack(run.deployment.app, run.deployment.number, fence);
+  return 'handed back';
+}
+
+function outcomeOfStop(cause: StopCause): DeployOutcome {
+  return cause.kind === 'newer push'
+    ? { kind: 'superseded', by: cause.by }
+    : { kind: 'cancelled', reason: cause.kind === 'cancelled' ? cause.reason : cause.kind };
+}
 
 function canBeStopped(cause: StopCause, switched: boolean, cancelOnPush: boolean): boolean {
   if (cause.kind === 'lease lost') return true;
@@ -159,60 +166,6 @@ function settingsOf(run: Run): AppSettings {
   const parsed = parseAppSettings(run.appEnv);
   if ('problems' in parsed) throw new Error(parsed.problems.join('; '));
   return parsed.settings;
-}
-
-/** The lines at the end of the log, the same for whoever reads it. */
-async function conclude(outcome: DeployOutcome, run: Run, deps: RunDeps): Promise<void> {
-  const { deployment, log } = run;
-  const { app, number } = deployment;
-  const took = seconds(Date.now() - deployment.createdAt.getTime());
-  switch (outcome.kind) {
-    case 'live':
-      await log.success(`${app} v${number} is live (${took})`);
-      await log.detail(deps.appUrl(app));
-      return;
-    case 'failed':
-      await log.failure(`deploy #${number} failed in "${outcome.step}" after ${took}`, {
-        ...outcome,
-        details: [outcome.reason, ...(outcome.details ?? [])],
-        hints: [...(outcome.hints ?? []), ...hintsFor(run, deps)],
-      });
-      return;
-    case 'cancelled':
-      await log.failure(`deploy #${number} cancelled: ${outcome.reason}`, {
-        reason: outcome.reason,
-        hints: hintsFor(run, deps),
-      });
-      return;
-    case 'superseded':
-      await log.failure(`deploy #${number} superseded by #${outcome.by}`, { reason: '' });
-  }
-}
-
-function hintsFor({ deployment, serving }: Run, deps: RunDeps): string[] {
-  const { app, number } = deployment;
-  const still = serving === undefined ? [] : [`v${serving} is still serving ${deps.appUrl(app)}`];
-  return [
-    ...still,
-    `full log: gantry logs --app ${app} --deploy ${number}     retry: git push clever ${safeText(deployment.branch, 60)}`,
-  ];
-}
-
-function endOf(outcome: DeployOutcome): {
-  state: 'live' | 'failed' | 'cancelled' | 'superseded';
-  reason?: string;
-  supersededBy?: number;
-} {
-  switch (outcome.kind) {
-    case 'live':
-      return { state: 'live' };
-    case 'failed':
-      return { state: 'failed', reason: `failed in ${outcome.step}: ${outcome.reason}` };
-    case 'cancelled':
-      return { state: 'cancelled', reason: `cancelled: ${outcome.reason}` };
-    case 'superseded':
-      return { state: 'superseded', reason: `superseded by #${outcome.by}`, supersededBy: outcome.by };
-  }
 }
 
 async function servingRelease(deps: RunDeps, deployment: Deployment): Promise<number | undefined> {

@@ -1,0 +1,77 @@
+import type { Attempt } from '../deploy/attempt.ts';
+import { seconds } from '../deploy/deploy-log.ts';
+import type { AppName } from '../domain/app.ts';
+import type { DeploymentState, DeployOutcome } from '../domain/deployment.ts';
+import { safeText } from '../domain/safe-text.ts';
+
+/** An attempt before it is known what the app's settings are. */
+export type Run = Omit<Attempt, 'settings'>;
+
+/** Something of ours or of the machine failed, not the app. */
+export type Broken = { kind: 'broken'; reason: string };
+
+export type Ending = { state: DeploymentState; reason?: string; supersededBy?: number };
+
+/** The lines at the end of the log, the same for whoever reads it. */
+export async function conclude(
+  outcome: DeployOutcome | Broken,
+  run: Run,
+  appUrl: (app: AppName) => string,
+): Promise<void> {
+  const { deployment, log } = run;
+  const { app, number } = deployment;
+  const took = seconds(Date.now() - deployment.createdAt.getTime());
+  switch (outcome.kind) {
+    case 'live':
+      await log.success(`${app} v${number} is live (${took})`);
+      await log.detail(appUrl(app));
+      return;
+    case 'failed':
+      await log.failure(`deploy #${number} failed in "${outcome.step}" after ${took}`, {
+        ...outcome,
+        details: [outcome.reason, ...(outcome.details ?? [])],
+        hints: [...(outcome.hints ?? []), ...hintsFor(run, appUrl)],
+      });
+      return;
+    case 'broken':
+      await log.failure(`deploy #${number} failed after ${took}`, {
+        reason: outcome.reason,
+        details: [outcome.reason],
+        hints: hintsFor(run, appUrl),
+      });
+      return;
+    case 'cancelled':
+      await log.failure(`deploy #${number} cancelled: ${outcome.reason}`, {
+        reason: outcome.reason,
+        hints: hintsFor(run, appUrl),
+      });
+      return;
+    case 'superseded':
+      await log.failure(`deploy #${number} superseded by #${outcome.by}`, { reason: '' });
+  }
+}
+
+function hintsFor({ deployment, serving }: Run, appUrl: (app: AppName) => string): string[] {
+  const { app, number } = deployment;
+  const still = serving === undefined ? [] : [`v${serving} is still serving ${appUrl(app)}`];
+  return [
+    ...still,
+    `full log: gantry logs --app ${app} --deploy ${number}     retry: git push clever ${safeText(deployment.branch, 60)}`,
+  ];
+}
+
+/** The same for the store: one line that also fits git's status line. */
+export function endingOf(outcome: DeployOutcome | Broken): Ending {
+  switch (outcome.kind) {
+    case 'live':
+      return { state: 'live' };
+    case 'failed':
+      return { state: 'failed', reason: `failed in ${outcome.step}: ${outcome.reason}` };
+    case 'broken':
+      return { state: 'failed', reason: `failed: ${outcome.reason}` };
+    case 'cancelled':
+      return { state: 'cancelled', reason: `cancelled: ${outcome.reason}` };
+    case 'superseded':
+      return { state: 'superseded', reason: `superseded by #${outcome.by}`, supersededBy: outcome.by };
+  }
+}

@@ -16,27 +16,37 @@ export type SweepFacts = {
   stopTimeoutMs: number;
 };
 
-/** Removes containers that no route names and no deployment is making: what was drained, and what a dead worker left. */
+/**
+ * Removes containers that no route names and no deployment is making: what was drained, and what a dead worker left.
+ * Those that serve are kept, should the engine have been away when they were switched to.
+ */
 export async function sweepContainers(facts: SweepFacts): Promise<void> {
   const containers = await facts.engine.listContainers(`${labels.store}=${facts.storeId}`);
   // Side by side: one that ignores SIGTERM must not hold up the others.
   await Promise.all(
     containers.map(async (container) => {
-      if (!(await isInUse(facts, container)))
-        await facts.engine.stopAndRemove(container.id, facts.stopTimeoutMs);
+      switch (await useOf(facts, container)) {
+        case 'none':
+          return facts.engine.stopAndRemove(container.id, facts.stopTimeoutMs);
+        case 'live':
+          return container.isKept ? undefined : facts.engine.keep(container.id);
+        case 'passing':
+          return undefined;
+      }
     }),
   );
 }
 
-async function isInUse(facts: SweepFacts, container: ContainerState): Promise<boolean> {
+async function useOf(facts: SweepFacts, container: ContainerState): Promise<'live' | 'passing' | 'none'> {
   const app = container.labels[labels.app] as AppName;
   // The deployment first: between the two reads a candidate may become routed, never the other way round.
   const deployment = await facts.deployment(app, Number(container.labels[labels.release]));
-  if (deployment !== undefined && !isFinal(deployment.state)) return true;
+  if (deployment !== undefined && !isFinal(deployment.state)) return 'passing';
   const route = await facts.route(app);
-  return [...(route?.live ?? []), ...(route?.draining ?? [])].some(
-    (endpoint) => endpoint.container === container.id,
-  );
+  const isIn = (endpoints: readonly Endpoint[] = []): boolean =>
+    endpoints.some((endpoint) => endpoint.container === container.id);
+  if (isIn(route?.live)) return 'live';
+  return isIn(route?.draining) ? 'passing' : 'none';
 }
 
 /** Removes images of failed deployments and of releases past the kept ones. */

@@ -12,6 +12,7 @@ export function containerState(inspected: ContainerInspectInfo): ContainerState 
     labels: inspected.Config.Labels ?? {},
     running: isRunning,
     restartCount: inspected.RestartCount,
+    isKept: inspected.HostConfig.RestartPolicy?.Name === 'unless-stopped',
     exitCode: isRunning || State.Status === 'created' ? undefined : State.ExitCode,
     outOfMemory: State.OOMKilled,
     pid: State.Pid > 0 ? State.Pid : undefined,

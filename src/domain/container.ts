@@ -27,6 +27,8 @@ export type ContainerState = {
   labels: Readonly<Record<string, string>>;
   running: boolean;
   restartCount: number;
+  /** It comes back when it ends and after a reboot. */
+  isKept: boolean;
   /** Set once it has exited. */
   exitCode?: number;
   /** The kernel killed its main process for memory. */

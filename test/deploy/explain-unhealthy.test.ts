@@ -11,7 +11,16 @@ const facts = {
 };
 const exited = (exitCode: number, outOfMemory = false) => ({
   kind: 'exited' as const,
-  state: { id: 'c', name: 'c', labels: {}, running: false, restartCount: 0, exitCode, outOfMemory },
+  state: {
+    id: 'c',
+    name: 'c',
+    labels: {},
+    running: false,
+    restartCount: 0,
+    isKept: false,
+    exitCode,
+    outOfMemory,
+  },
 });
 
 describe('why a container is not healthy', () => {

@@ -14,6 +14,8 @@ import { refusalOf } from './engine-refusal.ts';
 import { LegacyOutput } from './legacy-output.ts';
 import { readMessages } from './ndjson.ts';
 
+const pingTimeoutMs = 10_000;
+
 /** Cutting the connection is what ends a build on the engine: its RUN is killed within milliseconds. */
 export async function buildImage(
   client: EngineClient,
@@ -32,6 +34,9 @@ export async function buildImage(
       reason: `line ${hereDocument} of the Dockerfile has a here-document, which the legacy builder cannot run`,
     };
   }
+
+  // A build may be silent for hours; an engine that hangs must not be taken for one.
+  await client.call('asking whether it is there', (docker) => docker.ping(), pingTimeoutMs);
 
   const context = await packContext(request.contextDir, request.dockerfile);
   if (!context.ok) return context;
@@ -88,7 +93,7 @@ async function send(
       throw new Error('could not read the files to build', { cause: contextError });
     }
     const refusal = refusalOf(error);
-    if (refusal === undefined) throw error;
+    if (refusal === undefined) throw client.explained(error, 'building an image');
     return { ok: false, refusal: refusal.message };
   } finally {
     answer?.destroy();

@@ -49,7 +49,7 @@ export class EngineClient {
     try {
       return await Promise.race([act(this.docker, controller.signal), deadline]);
     } catch (error) {
-      throw this.#explained(error, doing);
+      throw this.explained(error, doing);
     } finally {
       clearTimeout(timer);
     }
@@ -90,17 +90,19 @@ export class EngineClient {
       });
     } catch (error) {
       signal.throwIfAborted();
-      throw this.#explained(error, doing);
+      throw this.explained(error, doing);
     }
   }
 
-  #explained(error: unknown, doing: string): unknown {
+  /** What went wrong with the connection, in a sentence; any other error as it is. */
+  explained(error: unknown, doing: string): unknown {
     switch (codeOf(error)) {
       case 'ENOENT':
       case 'ECONNREFUSED':
-        return new Error(`the Docker engine does not answer at ${this.#socketPath} (is it running?)`, {
-          cause: error,
-        });
+        return new Error(
+          `the Docker engine does not answer at ${this.#socketPath}; start it: systemctl start docker`,
+          { cause: error },
+        );
       case 'EACCES':
         return new Error(
           `no permission to use the Docker engine at ${this.#socketPath} (is this user in the group "docker"?)`,

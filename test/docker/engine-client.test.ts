@@ -38,7 +38,7 @@ it('says so when no engine is there, whatever DOCKER_HOST says', async () => {
   process.env.DOCKER_HOST = 'tcp://127.0.0.1:1';
   try {
     await expect(new DockerodeEngine({ socketPath: socketPath() }).check()).rejects.toThrow(
-      `the Docker engine does not answer at ${socketPath()} (is it running?)`,
+      `the Docker engine does not answer at ${socketPath()}; start it: systemctl start docker`,
     );
   } finally {
     if (before === undefined) delete process.env.DOCKER_HOST;

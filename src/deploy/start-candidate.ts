@@ -59,7 +59,8 @@ export async function startCandidate(
       kept = true;
     },
     [Symbol.asyncDispose]: async () => {
-      if (!kept) await engine.stopAndRemove(started.container, 0);
+      // What the engine cannot do now, the sweep does later; the reason of the failure must not be lost over it.
+      if (!kept) await engine.stopAndRemove(started.container, 0).catch(() => {});
     },
   };
   return { candidate };

@@ -136,13 +136,20 @@ export async function startWorker(
     forgetRelease: (app, number) => releases.forget(app, number),
     stopTimeoutMs: config.stopTimeoutMs,
   };
+  // Apps whose images were not tidied: the engine was away, or the worker died before it came to that.
+  const untidy = new Set((await apps.list()).map(({ name }) => name));
+  const tidyImages = async (app: AppName): Promise<void> => {
+    untidy.add(app);
+    await sweepImages(sweep, app);
+    untidy.delete(app);
+  };
   const worker = new DeployWorker({
     connection: connect(),
     concurrency: config.concurrency,
     queue,
     leases: new LeaseStore(redis),
     events,
-    afterwards: (app) => sweepImages(sweep, app),
+    afterwards: tidyImages,
     deps: {
       apps,
       deployments,
@@ -160,6 +167,7 @@ export async function startWorker(
   const sweepNow = (): void => {
     sweeping = sweeping
       .then(() => sweepContainers(sweep))
+      .then(() => Promise.all([...untidy].map(tidyImages)))
       .catch((err: unknown) => logger.debug({ err }, 'sweep failed'));
   };
   const stopListening = events.listen((event) => {

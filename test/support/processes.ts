@@ -12,6 +12,22 @@ export async function processesIn(folder: string, name: string): Promise<number[
   return found;
 }
 
+/** Everything that runs for a folder: its name is in the arguments or in the environment. */
+export async function processesOf(folder: string): Promise<string[]> {
+  const read = (pid: string, file: string): Promise<string> =>
+    readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '');
+  const found = await Promise.all(
+    (await readdir('/proc'))
+      .filter((entry) => /^\d+$/.test(entry))
+      .map(async (pid) => {
+        const command = await read(pid, 'cmdline');
+        const isOurs = command.includes(folder) || (await read(pid, 'environ')).includes(folder);
+        return isOurs ? [`${pid} ${command.replaceAll('\0', ' ')}`] : [];
+      }),
+  );
+  return found.flat();
+}
+
 /** A process and everything it started: git's transport is a program of its own. */
 export async function family(pid: number): Promise<number[]> {
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');

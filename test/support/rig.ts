@@ -40,10 +40,21 @@ export class Rig {
   }
 
   static async start(env: Record<string, string> = {}): Promise<Rig> {
-    const dataDir = mkdtempSync(join(tmpdir(), 'gtry-'));
-    const rig = new Rig(dataDir, await freePort(), await freePort(), env);
+    const rig = await Rig.make(env);
     await rig.start();
     return rig;
+  }
+
+  /** One that is not started yet. */
+  static async make(env: Record<string, string> = {}): Promise<Rig> {
+    return new Rig(mkdtempSync(join(tmpdir(), 'gtry-')), await freePort(), await freePort(), env);
+  }
+
+  /** `gantry start` that is to fail: what it says and how it ends. Killed when it does not within 20 s. */
+  failToStart(env: Record<string, string> = {}, wrapper: readonly string[] = []): Promise<GitResult> {
+    const [command, ...args] = [...wrapper, process.execPath, '--enable-source-maps', cli, 'start'];
+    const limits = { timeout: 20_000, killSignal: 'SIGKILL' } as const;
+    return resultOf(spawn(command, args, { env: { ...this.env, ...env }, stdio: 'pipe', ...limits }));
   }
 
   /** Starts (again); resolves when it is ready. */

@@ -1,3 +1,4 @@
+import { isKeptFromBuilds } from '../domain/build-argument.ts';
 import { declaredArguments } from './dockerfile.ts';
 
 /** The kernel's limit for one `NAME=value` of a process, its closing NUL included. */
@@ -16,8 +17,7 @@ type Selection = { ok: true; buildArgs: Record<string, string> } | { ok: false; 
 export function selectBuildArgs(variables: Readonly<Record<string, string>>, dockerfile: string): Selection {
   const declared = declaredArguments(dockerfile);
   const isDeclared = (name: string): boolean => declared.has(name) || predeclared.test(name);
-  // BUILDKIT_SYNTAX and its like would steer the builder instead of reaching the Dockerfile.
-  const entries = Object.entries(variables).filter(([name]) => !name.startsWith('BUILDKIT_'));
+  const entries = Object.entries(variables).filter(([name]) => !isKeptFromBuilds(name));
 
   const tooLong = entries.filter(([name, value]) => Buffer.byteLength(`${name}=${value}`) >= longestVariable);
   const [blocking] = tooLong.filter(([name]) => isDeclared(name));

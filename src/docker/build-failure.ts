@@ -19,6 +19,11 @@ export function explainFailure(
     };
   }
   if (instruction !== undefined) {
+    const secret = /\bsecret (\S+?):? not found\b/.exec(cause)?.[1];
+    if (secret !== undefined) {
+      const reason = `${quote(instruction)}: the secret ${secret} is no variable of the app`;
+      return { ok: false, reason, command: instruction, exitCode };
+    }
     const missing = /"([^"]+)":? not found/.exec(cause)?.[1];
     const reason =
       missing !== undefined && /^(COPY|ADD)\s/i.test(instruction)

@@ -2,10 +2,12 @@ import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { argumentWarnings } from './argument-warnings.ts';
 import { selectBuildArgs } from './build-args.ts';
 import { packContext } from './build-context.ts';
 import { explainFailure } from './build-failure.ts';
 import type { BuildOutput } from './build-output.ts';
+import { openBuildSession } from './build-session.ts';
 import { BuildkitOutput } from './buildkit-output.ts';
 import { hereDocumentLine } from './dockerfile.ts';
 import type { BuildEvent, BuildRequest, BuildResult } from './engine.ts';
@@ -13,6 +15,7 @@ import type { EngineClient } from './engine-client.ts';
 import { refusalOf } from './engine-refusal.ts';
 import { LegacyOutput } from './legacy-output.ts';
 import { readMessages } from './ndjson.ts';
+import { registryConfig } from './registry-access.ts';
 
 const pingTimeoutMs = 10_000;
 
@@ -35,9 +38,14 @@ export async function buildImage(
     };
   }
 
+  for (const text of argumentWarnings(dockerfile)) await report({ kind: 'warning', text });
+
+  const { secrets = {}, credentials } = request;
   // A build may be silent for hours; an engine that hangs must not be taken for one.
   await client.call('asking whether it is there', (docker) => docker.ping(), pingTimeoutMs);
 
+  using session =
+    request.builder === 'buildkit' ? openBuildSession(client, { secrets, credentials }) : undefined;
   const context = await packContext(request.contextDir, request.dockerfile);
   if (!context.ok) return context;
 
@@ -45,12 +53,23 @@ export async function buildImage(
     request.builder === 'buildkit'
       ? new BuildkitOutput()
       : new LegacyOutput({ hasLabelStep: Object.keys(request.labels).length > 0 });
-  const query = buildQuery(request, selection.buildArgs);
-  const sent = await send(client, { query, context: context.tar, output, report, signal });
+  const query = { ...buildQuery(request, selection.buildArgs), ...(session && { session: session.id }) };
+  const headers = request.builder === 'legacy' && credentials ? registryConfig(credentials) : {};
+  const sent = await send(client, { query, headers, context: context.tar, output, report, signal });
   if (!sent.ok) return explainFailure({ message: sent.refusal }, dockerfile);
 
   const { failure, imageId, steps, cachedSteps } = output.summary();
-  if (failure !== undefined) return explainFailure(failure, dockerfile);
+  if (failure !== undefined) {
+    const unopened = session?.failure();
+    if (unopened !== undefined && failure.message.includes('no active session')) throw unopened;
+    return explainFailure(failure, dockerfile);
+  }
+  for (const name of session?.missing ?? []) {
+    await report({
+      kind: 'warning',
+      text: `the Dockerfile asks for the secret ${name}, which is no variable of the app`,
+    });
+  }
   if (imageId === undefined) return { ok: false, reason: 'the engine ended the build without an image' };
   const image = await client.call('reading the built image', (docker) => docker.getImage(imageId).inspect());
   return { ok: true, imageId, sizeBytes: image.Size, steps, cachedSteps };
@@ -58,6 +77,7 @@ export async function buildImage(
 
 type Transfer = {
   query: Record<string, string>;
+  headers: Record<string, string>;
   context: Readable;
   output: BuildOutput;
   report: (event: BuildEvent) => Promise<void>;
@@ -67,7 +87,7 @@ type Transfer = {
 /** Sends the context and reads the answer to its end. A refusal is one the engine gives before it begins. */
 async function send(
   client: EngineClient,
-  { query, context, output, report, signal }: Transfer,
+  { query, headers, context, output, report, signal }: Transfer,
 ): Promise<{ ok: true } | { ok: false; refusal: string }> {
   let contextError: unknown;
   context.on('error', (error) => {
@@ -79,6 +99,7 @@ async function send(
       method: 'POST',
       path: '/build?',
       query,
+      headers,
       body: context,
       signal,
     });

@@ -1,11 +1,13 @@
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
+import type { RegistryLogin } from '../domain/registry-login.ts';
 import { ensureNetwork, removeNetwork } from './app-network.ts';
 import { BuildContextSweeper } from './build-cache.ts';
 import { buildImage } from './build-image.ts';
 import { lastOutput } from './container-output.ts';
-import type { BuildEvent, BuildRequest, BuildResult, Engine, StartResult } from './engine.ts';
+import type { BuildEvent, BuildRequest, BuildResult, Engine, LoginResult, StartResult } from './engine.ts';
 import { defaultSocketPath, EngineClient } from './engine-client.ts';
 import { type ExecOptions, execCommand } from './exec-command.ts';
+import { checkLogin } from './registry-access.ts';
 import { removeContainer } from './remove-container.ts';
 import { startContainer } from './start-container.ts';
 import { explainInitExit } from './start-refusal.ts';
@@ -45,6 +47,10 @@ export class DockerodeEngine implements Engine {
     throw new Error(
       `the Docker engine ${version.Version} is too old: its API is ${version.ApiVersion}, at least ${oldestApi} is needed (Docker 20.10)`,
     );
+  }
+
+  async checkLogin(login: RegistryLogin, signal: AbortSignal): Promise<LoginResult> {
+    return await checkLogin(this.#client, login, signal);
   }
 
   async buildImage(

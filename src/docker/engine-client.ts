@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import Docker from 'dockerode';
 import { type EngineRefusal, refusalOf } from './engine-refusal.ts';
 
@@ -15,6 +16,14 @@ export type DialOptions = {
   path: string;
   query?: Record<string, string>;
   body?: NodeJS.ReadableStream;
+  headers?: Record<string, string>;
+  signal: AbortSignal;
+};
+
+export type UpgradeOptions = {
+  path: string;
+  protocol: string;
+  headers: Record<string, string | string[]>;
   signal: AbortSignal;
 };
 
@@ -71,7 +80,10 @@ export class EngineClient {
   }
 
   /** A call whose answer is read as it comes; resolves with the headers. Whoever called it destroys the stream. */
-  async dial(doing: string, { method, path, query, body, signal }: DialOptions): Promise<IncomingMessage> {
+  async dial(
+    doing: string,
+    { method, path, query, body, headers, signal }: DialOptions,
+  ): Promise<IncomingMessage> {
     signal.throwIfAborted();
     try {
       return await new Promise<IncomingMessage>((resolve, reject) => {
@@ -81,11 +93,36 @@ export class EngineClient {
             path,
             options: query === undefined ? {} : { _query: query, _body: {} },
             file: body,
+            // docker-modem writes into them.
+            headers: { ...headers },
             isStream: true,
             abortSignal: signal,
             statusCodes: { 200: true },
           },
           (error, answer) => (error ? reject(error) : resolve(answer as IncomingMessage)),
+        );
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw this.explained(error, doing);
+    }
+  }
+
+  /** Turns a request into a connection of its own; whoever called it destroys that. */
+  async upgrade(doing: string, { path, protocol, headers, signal }: UpgradeOptions): Promise<Duplex> {
+    signal.throwIfAborted();
+    try {
+      return await new Promise<Duplex>((resolve, reject) => {
+        this.docker.modem.dial(
+          {
+            method: 'POST',
+            path,
+            headers: { ...headers, Upgrade: protocol },
+            hijack: true,
+            abortSignal: signal,
+            statusCodes: {},
+          },
+          (error, socket) => (error ? reject(error) : resolve(socket as Duplex)),
         );
       });
     } catch (error) {

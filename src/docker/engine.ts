@@ -1,4 +1,5 @@
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
+import type { RegistryLogin } from '../domain/registry-login.ts';
 
 export type BuildRequest = {
   /** A checkout on this machine; `.dockerignore` is applied as the docker CLI does. */
@@ -10,6 +11,10 @@ export type BuildRequest = {
   labels: Readonly<Record<string, string>>;
   tag: string;
   noCache: boolean;
+  /** What a `RUN --mount=type=secret,id=NAME` of the Dockerfile gets. Not with the legacy builder. */
+  secrets?: Readonly<Record<string, string>>;
+  /** For private base images. Only the registry they belong to is told. */
+  credentials?: RegistryLogin;
 };
 
 export type BuildEvent =
@@ -21,12 +26,17 @@ export type BuildResult =
   | { ok: true; imageId: string; sizeBytes: number; steps: number; cachedSteps: number }
   | { ok: false; reason: string; command?: string; exitCode?: number };
 
+export type LoginResult = { ok: true } | { ok: false; reason: string };
+
 export type StartResult = { ok: true; container: string } | { ok: false; reason: string };
 
 /** What Gantry needs of a container engine. Expected refusals are results; an engine that does not answer throws. */
 export interface Engine {
   /** Throws with a sentence for people when the engine is down or too old. */
   check(): Promise<void>;
+
+  /** Whether the registry takes the login; one that cannot be asked is a refusal, too. */
+  checkLogin(login: RegistryLogin, signal: AbortSignal): Promise<LoginResult>;
 
   /** Aborting the signal ends the build on the engine as well and rejects with the signal's reason. */
   buildImage(

@@ -1,6 +1,6 @@
 export type ProtobufField = { number: number; value: bigint | Uint8Array };
 
-/** The fields of one protobuf message; nested messages stay bytes. Enough for BuildKit's progress, so no dependency. */
+/** The fields of one protobuf message; nested messages stay bytes. Enough for BuildKit, so no dependency. */
 export function* readFields(bytes: Uint8Array): Generator<ProtobufField> {
   let at = 0;
 
@@ -29,4 +29,12 @@ export function* readFields(bytes: Uint8Array): Generator<ProtobufField> {
     else if (wireType === 5) yield { number, value: take(4) };
     else throw new Error(`protobuf: unknown wire type ${wireType}`);
   }
+}
+
+/** One field of bytes or text. */
+export function writeField(number: number, value: Uint8Array): Uint8Array {
+  const head = [(number << 3) | 2];
+  let length = value.length;
+  for (; length > 0x7f; length >>>= 7) head.push((length & 0x7f) | 0x80);
+  return Buffer.concat([Uint8Array.of(...head, length), value]);
 }

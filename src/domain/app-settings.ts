@@ -1,9 +1,15 @@
+import { dockerHub, parseRegistryHost } from './registry-login.ts';
+
 /** What an app's variables say about how it is built and run; Clever Cloud's Docker contract. */
 export type AppSettings = {
   dockerfile: string;
   builder: 'buildkit' | 'legacy';
   port: number;
   healthPath: string;
+  /** The login at a registry with private base images. Half of one is a login that fails. */
+  registry:
+    | { host: string; username: string | undefined; password: string | undefined; isStrict: boolean }
+    | undefined;
   hooks: {
     preBuild: string | undefined;
     postBuild: string | undefined;
@@ -38,6 +44,16 @@ export function parseAppSettings(
     problems.push('CC_HEALTH_CHECK_PATH must be a path like /healthz, without spaces');
   }
 
+  const username = given('CC_DOCKER_LOGIN_USERNAME');
+  // `docker login --password-stdin` drops it as well: files with a password often end in one.
+  const password = given('CC_DOCKER_LOGIN_PASSWORD')?.replace(/\r?\n$/, '');
+  const host = parseRegistryHost(given('CC_DOCKER_LOGIN_SERVER') ?? dockerHub);
+  if (host === undefined) {
+    problems.push('CC_DOCKER_LOGIN_SERVER must be a host or host:port, without https:// and path');
+  }
+  const strict = given('GANTRY_STRICT_LOGIN') ?? 'false';
+  if (strict !== 'true' && strict !== 'false') problems.push('GANTRY_STRICT_LOGIN must be true or false');
+
   if (problems.length > 0) return { problems };
   return {
     settings: {
@@ -45,6 +61,10 @@ export function parseAppSettings(
       builder: buildx === 'true' ? 'buildkit' : 'legacy',
       port: port ?? defaultPort,
       healthPath,
+      registry:
+        username === undefined && password === undefined
+          ? undefined
+          : { host: host ?? dockerHub, username, password, isStrict: strict === 'true' },
       hooks: {
         preBuild: given('CC_PRE_BUILD_HOOK'),
         postBuild: given('CC_POST_BUILD_HOOK'),

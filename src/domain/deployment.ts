@@ -40,6 +40,7 @@ export type Deployment = {
 
 export type Step =
   | 'checkout'
+  | 'registry login'
   | 'pre-build hook'
   | 'build'
   | 'post-build hook'

@@ -63,6 +63,37 @@ describe('what an app says about itself', () => {
     });
   });
 
+  test('a login is for Docker Hub unless it says where', () => {
+    const login = { CC_DOCKER_LOGIN_USERNAME: 'ana', CC_DOCKER_LOGIN_PASSWORD: 'secret\n' };
+    expect(
+      settings({ CC_DOCKER_LOGIN_SERVER: 'ghcr.io', GANTRY_STRICT_LOGIN: 'true' }).registry,
+    ).toBeUndefined();
+    expect(settings(login).registry).toEqual({
+      host: 'docker.io',
+      username: 'ana',
+      password: 'secret',
+      isStrict: false,
+    });
+    expect(
+      settings({ ...login, CC_DOCKER_LOGIN_SERVER: 'ghcr.io', GANTRY_STRICT_LOGIN: 'true' }).registry,
+    ).toMatchObject({
+      host: 'ghcr.io',
+      isStrict: true,
+    });
+    expect(settings({ CC_DOCKER_LOGIN_USERNAME: 'ana' }).registry).toMatchObject({ password: undefined });
+  });
+
+  test('a server with more than a host and a port is refused', () => {
+    expect(
+      parseAppSettings({ CC_DOCKER_LOGIN_SERVER: 'https://ghcr.io', GANTRY_STRICT_LOGIN: 'yes' }),
+    ).toEqual({
+      problems: [
+        'CC_DOCKER_LOGIN_SERVER must be a host or host:port, without https:// and path',
+        'GANTRY_STRICT_LOGIN must be true or false',
+      ],
+    });
+  });
+
   test.each(['//evil', 'http://evil/', 'healthz', '/x\r\nX: y', '/a b', '/ü', `/${'x'.repeat(3000)}`])(
     'health path %j is refused',
     (path) => {

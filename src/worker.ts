@@ -5,7 +5,7 @@ import { appUrl, type Config, dataPaths } from './config.ts';
 import type { DeployTools } from './deploy/attempt.ts';
 import { subnetAt, subnetIndex } from './deploy/container-spec.ts';
 import { runInSandbox } from './deploy/hook-sandbox.ts';
-import { type SweepFacts, sweepContainers, sweepImages } from './deploy/sweep.ts';
+import { type SweepFacts, sweepCheckouts, sweepContainers, sweepImages } from './deploy/sweep.ts';
 import { DockerodeEngine } from './docker/dockerode-engine.ts';
 import type { AppName } from './domain/app.ts';
 import { Stopped } from './domain/deployment.ts';
@@ -135,6 +135,7 @@ export async function startWorker(
     keepReleases: config.keepReleases,
     forgetRelease: (app, number) => releases.forget(app, number),
     stopTimeoutMs: config.stopTimeoutMs,
+    workDir: paths.work,
   };
   // Apps whose images were not tidied: the engine was away, or the worker died before it came to that.
   const untidy = new Set((await apps.list()).map(({ name }) => name));
@@ -166,6 +167,7 @@ export async function startWorker(
   let sweeping: Promise<unknown> = Promise.resolve();
   const sweepNow = (): void => {
     sweeping = sweeping
+      .then(() => sweepCheckouts(sweep))
       .then(() => sweepContainers(sweep))
       .then(() => Promise.all([...untidy].map(tidyImages)))
       .catch((err: unknown) => logger.debug({ err }, 'sweep failed'));

@@ -1,5 +1,7 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Engine } from '../docker/engine.ts';
-import type { AppName } from '../domain/app.ts';
+import { type AppName, parseAppName } from '../domain/app.ts';
 import { type ContainerState, labels } from '../domain/container.ts';
 import { type Deployment, isFinal } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
@@ -14,6 +16,7 @@ export type SweepFacts = {
   keepReleases: number;
   forgetRelease: (app: AppName, number: number) => Promise<void>;
   stopTimeoutMs: number;
+  workDir: string;
 };
 
 /**
@@ -66,4 +69,17 @@ export async function sweepImages(facts: SweepFacts, app: AppName): Promise<void
     }
   }
   for (const number of numbers.slice(facts.keepReleases)) await facts.forgetRelease(app, number);
+}
+
+/** Removes checkouts that a dead worker left, once their deployments have ended. */
+export async function sweepCheckouts(facts: SweepFacts): Promise<void> {
+  for (const folder of await readdir(facts.workDir)) {
+    const app = parseAppName(folder);
+    if (app === undefined) continue;
+    for (const name of await readdir(join(facts.workDir, app))) {
+      const deployment = await facts.deployment(app, Number.parseInt(name, 10));
+      if (deployment !== undefined && !isFinal(deployment.state)) continue;
+      await rm(join(facts.workDir, app, name), { recursive: true, force: true });
+    }
+  }
 }

@@ -19,6 +19,8 @@ export type Attempt = {
   signal: AbortSignal;
   /** Throws unless this worker still owns the app. Called before everything that others can see. */
   guard: () => void;
+  /** Hides the values of the app's variables. To be done before a text is cut: half of a value is not recognised. */
+  mask: (text: string) => string;
   tools: DeployTools;
 };
 

@@ -17,7 +17,7 @@ export async function buildImage(
   checkoutDir: string,
   credentials: RegistryLogin | undefined,
 ): Promise<{ image: string } | { problem: Problem }> {
-  const { deployment, settings, log, tools, signal } = attempt;
+  const { deployment, settings, log, mask, tools, signal } = attempt;
   const dockerfile = await findDockerfile(checkoutDir, settings.dockerfile);
   if ('problem' in dockerfile) return dockerfile;
 
@@ -61,8 +61,11 @@ export async function buildImage(
     throw error;
   });
   if (!result.ok) {
-    const failed = result.command ? [`${safeText(result.command, 200)}${exitText(result.exitCode)}`] : [];
-    return { problem: { reason: safeText(result.reason, 150), details: failed, lastLines } };
+    // BuildKit quotes commands with the values of their arguments.
+    const failed = result.command
+      ? [`${safeText(mask(result.command), 200)}${exitText(result.exitCode)}`]
+      : [];
+    return { problem: { reason: safeText(mask(result.reason), 150), details: failed, lastLines } };
   }
   if (result.steps > 0 && result.cachedSteps === result.steps)
     await log.detail(`${result.steps} of ${result.steps} steps cached`);

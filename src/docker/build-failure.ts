@@ -2,8 +2,6 @@ import type { BuildFailure } from './build-output.ts';
 import { syntaxImage } from './dockerfile.ts';
 import type { BuildResult } from './engine.ts';
 
-const longestQuote = 200;
-
 /** The builder's failure as one line for people, the same for both builders. */
 export function explainFailure(
   { message, exitCode, instruction }: BuildFailure,
@@ -62,6 +60,5 @@ function mentions(message: string, image: string): boolean {
 }
 
 function quote(instruction: string): string {
-  const line = instruction.replace(/\s+/g, ' ');
-  return line.length > longestQuote ? `${line.slice(0, longestQuote)}…` : line;
+  return instruction.replace(/\s+/g, ' ');
 }

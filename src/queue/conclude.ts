@@ -61,14 +61,14 @@ function hintsFor({ deployment, serving }: Run, appUrl: (app: AppName) => string
 }
 
 /** The same for the store: one line that also fits git's status line. */
-export function endingOf(outcome: DeployOutcome | Broken): Ending {
+export function endingOf(outcome: DeployOutcome | Broken, mask: (text: string) => string): Ending {
   switch (outcome.kind) {
     case 'live':
       return { state: 'live' };
     case 'failed':
-      return { state: 'failed', reason: `failed in ${outcome.step}: ${outcome.reason}` };
+      return { state: 'failed', reason: mask(`failed in ${outcome.step}: ${outcome.reason}`) };
     case 'broken':
-      return { state: 'failed', reason: `failed: ${outcome.reason}` };
+      return { state: 'failed', reason: mask(`failed: ${outcome.reason}`) };
     case 'cancelled':
       return { state: 'cancelled', reason: `cancelled: ${outcome.reason}` };
     case 'superseded':

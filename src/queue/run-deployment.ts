@@ -68,7 +68,7 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
   }
   await conclude(outcome, run, deps.appUrl);
   await run.flush();
-  const written = await end(endingOf(outcome));
+  const written = await end(endingOf(outcome, run.mask));
   logger.info({ outcome: outcome.kind, written }, 'deployment ended');
   return written ? 'finished' : 'lost';
 }
@@ -83,7 +83,8 @@ async function prepare(
   lease.watch(number, (cause) => canBeStopped(cause, switched, deps.cancelOnPush));
 
   const appEnv = deps.apps.openEnv(app, await deps.deployments.sealedEnv(app, number));
-  const writer = deps.openLog(deployment, lease.fence, maskValues(appEnv));
+  const mask = maskValues(appEnv);
+  const writer = deps.openLog(deployment, lease.fence, mask);
   const tools = deps.tools(lease);
   return {
     deployment,
@@ -93,6 +94,7 @@ async function prepare(
     flush: () => writer.flush(),
     signal: lease.signal,
     guard: () => lease.assertHeld(),
+    mask,
     tools: {
       ...tools,
       switchRoute: async (...args) => {

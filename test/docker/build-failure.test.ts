@@ -44,10 +44,10 @@ it.each([
   expect(explainFailure({ message, instruction }, 'FROM x').reason).toBe(reason);
 });
 
-it('shortens a long instruction in the reason, not in the command', () => {
+it('keeps a long instruction whole: values in it have to be hidden before it is cut', () => {
   const instruction = `RUN ${'x'.repeat(1000)}`;
   const { reason, command } = explainFailure({ message: 'm', exitCode: 1, instruction }, '');
-  expect(reason.length).toBeLessThan(300);
+  expect(reason).toBe(`${instruction} exited with code 1`);
   expect(command).toBe(instruction);
 });
 

@@ -1,0 +1,251 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { gitClient, resultOf } from '../support/git.ts';
+import { expectNothingLeftBehind } from '../support/leftovers.ts';
+import { family } from '../support/processes.ts';
+import { appRepository, Rig } from '../support/rig.ts';
+import { Visitors } from '../support/visitor.ts';
+
+/** `SOAK_SEED=…` takes the same decisions again; what they meet still depends on the timing of the machine. */
+const seed = Number(process.env.SOAK_SEED ?? Date.now() % 1_000_000);
+const soakMs = 60_000;
+const visited = 'steady';
+const apps = [visited, 'left', 'right', 'busy'];
+
+const page =
+  'FROM gantry-test/base:1\nCOPY version /www/index.html\nCMD ["httpd","-f","-p","8080","-h","/www"]\n';
+const failing = 'FROM gantry-test/base:1\nCOPY version /x\nRUN false\n';
+const slow = page.replace('CMD', 'RUN sleep 2\nCMD');
+
+let rig: Rig;
+beforeAll(async () => {
+  rig = await Rig.start({ GANTRY_HEALTH_TIMEOUT: '20' });
+});
+afterAll(() => rig[Symbol.asyncDispose]());
+
+test(`a minute of pushes, clones, kills and garbage (seed ${seed})`, { timeout: 240_000 }, async () => {
+  rig.explainFailures();
+  const lanes = await Promise.all(apps.map((app, index) => openLane(app, seed + index)));
+  const before = await descriptors();
+  const visitors = new Visitors(rig.httpPort, `${visited}.localhost`, 60);
+  const until = performance.now() + soakMs;
+
+  await Promise.all([
+    ...lanes.map((lane) => work(lane, until)),
+    makeTrouble(new Dice(seed + 100), until),
+    makeTrouble(new Dice(seed + 101), until),
+    killWorkers(new Dice(seed + 200), until),
+  ]);
+
+  await expectNothingLeftBehind(rig, 45_000);
+  await visitors.leave();
+  expect(visitors.failures).toEqual([]);
+  expect(visitors.requests).toBeGreaterThan((soakMs / 1000) * 20);
+  expect(lanes.flatMap(({ surprises }) => surprises)).toEqual([]);
+  for (const lane of lanes) await expectLastLive(lane);
+  await expect.poll(() => growth(before), { timeout: 20_000 }).toBeLessThan(12);
+  console.log(
+    `soak: ${lanes.map(({ app, done }) => `${app} ${done.join(' ')}`).join('; ')}; ${visitors.requests} visits`,
+  );
+  for (const lane of lanes) await lane.repo[Symbol.asyncDispose]();
+});
+
+/** Random numbers that come again with their seed. */
+class Dice {
+  #state: number;
+
+  constructor(start: number) {
+    this.#state = start;
+  }
+
+  below(limit: number): number {
+    this.#state = (this.#state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
+  }
+
+  pick<T>(items: readonly T[]): T {
+    return items[this.below(items.length)] as T;
+  }
+}
+
+/** One person who works on one app, one thing after the other. */
+type Lane = Awaited<ReturnType<typeof openLane>>;
+
+async function openLane(app: string, start: number) {
+  const repo = await appRepository('page', { version: `${app} 0` });
+  const url = await rig.pushUrl(app);
+  const push = await repo.push(url);
+  if (push.code !== 0) throw new Error(push.stderr);
+  return { app, repo, url, dice: new Dice(start), done: [] as string[], surprises: [] as string[], count: 0 };
+}
+
+async function work(lane: Lane, until: number): Promise<void> {
+  const deeds = [good, good, broken, leftWhileBuilding, leftWhileUploading];
+  while (performance.now() < until) {
+    const deed = lane.dice.pick(deeds);
+    lane.done.push(deed.name);
+    lane.count += 1;
+    await deed(lane);
+    await sleep(lane.dice.below(300));
+  }
+}
+
+async function good({ app, repo, url, count, surprises }: Lane): Promise<void> {
+  await repo.commit({ version: `${app} ${count}`, Dockerfile: page });
+  const push = await repo.push(url);
+  if (push.code !== 0) surprises.push(`${app} ${count} should go live: ${push.stderr}`);
+}
+
+async function broken({ app, repo, url, count, surprises }: Lane): Promise<void> {
+  await repo.commit({ version: `${app} ${count}`, Dockerfile: failing });
+  const push = await repo.push(url);
+  if (push.code !== 1 || !push.stderr.includes('RUN false exited with code 1'))
+    surprises.push(`${app} ${count} should fail: ${push.stderr}`);
+}
+
+/** The deployment goes on, and may be superseded by the next one. */
+async function leftWhileBuilding({ app, repo, url, count, dice }: Lane): Promise<void> {
+  await repo.commit({ version: `${app} ${count}`, Dockerfile: slow });
+  const child = repo.startPush(url);
+  const end = resultOf(child);
+  await Promise.race([
+    new Promise<void>((resolve) =>
+      child.stderr?.on('data', (text: Buffer) => text.includes('Building') && resolve()),
+    ),
+    end,
+  ]);
+  await sleep(dice.below(1500));
+  await kill(child.pid);
+  await end;
+}
+
+/** Wherever the transfer is at that moment; the commit may arrive or not. */
+async function leftWhileUploading({ app, repo, url, count, dice }: Lane): Promise<void> {
+  const files = { '.dockerignore': 'blob\n', blob: randomBytes(3_000_000) };
+  await repo.commit({ version: `${app} ${count}`, Dockerfile: page, ...files });
+  const child = repo.startPush(url);
+  const end = resultOf(child);
+  await sleep(dice.below(150));
+  await kill(child.pid);
+  await end;
+}
+
+/** git's transport is a program of its own, and would finish alone. */
+async function kill(pid: number | undefined): Promise<void> {
+  for (const member of await family(pid ?? 0)) {
+    try {
+      process.kill(member, 'SIGKILL');
+    } catch {
+      // It has ended by itself.
+    }
+  }
+}
+
+async function makeTrouble(dice: Dice, until: number): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'gantry-clones-'));
+  const authorization = `Authorization: Basic ${Buffer.from(`ana:${await rig.token}`).toString('base64')}`;
+  for (let count = 0; performance.now() < until; count += 1) {
+    const app = dice.pick(apps);
+    const copy = join(folder, String(count));
+    switch (dice.below(3)) {
+      case 0: {
+        const clone = await gitClient().run(['clone', '--quiet', await rig.pushUrl(app), copy]);
+        if (clone.code !== 0) throw new Error(`a clone of ${app} failed: ${clone.stderr}`);
+        break;
+      }
+      case 1: {
+        const child = gitClient().start(['clone', '--quiet', await rig.pushUrl(app), copy]);
+        await sleep(dice.below(120));
+        await kill(child.pid);
+        break;
+      }
+      default:
+        await sendGarbage(garbage(dice, app, authorization), dice.below(200));
+    }
+    await rm(copy, { recursive: true, force: true });
+    await sleep(dice.below(200));
+  }
+  await rm(folder, { recursive: true, force: true });
+}
+
+function garbage(dice: Dice, app: string, authorization: string): Buffer {
+  const zeros = '0'.repeat(40);
+  const post = (service: string, ...headers: string[]): string =>
+    [
+      `POST /${app}.git/git-${service} HTTP/1.1`,
+      'Host: x',
+      authorization,
+      `Content-Type: application/x-git-${service}-request`,
+      ...headers,
+      '\r\n',
+    ].join('\r\n');
+  const command = `${zeros} ${'1'.repeat(40)} refs/heads/main\0report-status`;
+  const packet = (command.length + 4).toString(16).padStart(4, '0') + command;
+  return dice.pick([
+    randomBytes(2000),
+    Buffer.from('GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n'),
+    Buffer.from(`${post('receive-pack', 'Content-Length: 100000')}${packet}0000PACK`),
+    Buffer.from(
+      `${post('receive-pack', `Content-Length: ${packet.length + 24}`)}${packet}0000${'x'.repeat(20)}`,
+    ),
+    Buffer.from(`${post('receive-pack', 'Content-Encoding: gzip', 'Content-Length: 9')}not gzip!`),
+    Buffer.from(`${post('upload-pack', 'Transfer-Encoding: chunked')}zz\r\n`),
+    Buffer.from(`${post('upload-pack', 'Content-Length: 4')}ffff`),
+    Buffer.from(
+      `GET /${app}.git/info/refs?service=git-receive-pack HTTP/1.1\r\nHost: x\r\n${authorization}\r\n\r\n`,
+    ),
+  ]);
+}
+
+/** Sends it and leaves after a while, whatever comes back. */
+async function sendGarbage(bytes: Buffer, leaveAfterMs: number): Promise<void> {
+  const socket = connect(rig.port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.resume().write(bytes);
+  await sleep(leaveAfterMs);
+  socket.destroy();
+}
+
+/** Twice, at some time in the first and in the second half: three times would end a deployment. */
+async function killWorkers(dice: Dice, until: number): Promise<void> {
+  const begin = until - soakMs;
+  for (const half of [0, 1]) {
+    const at = begin + (half * soakMs) / 2 + 5000 + dice.below(soakMs / 2 - 10_000);
+    await sleep(at - performance.now());
+    process.kill(await rig.workerPid(), 'SIGKILL');
+  }
+}
+
+/** The app answers with the last commit that went live, its branch is that commit, and only builds have failed. */
+async function expectLastLive({ app, repo, url }: Lane): Promise<void> {
+  const { body } = await rig.api('GET', `/apps/${app}/deployments`);
+  const { deployments } = JSON.parse(body) as {
+    deployments: { number: number; state: string; commit: string; reason: string | null }[];
+  };
+  const live = deployments.find(({ state }) => state === 'live')?.commit ?? '';
+  const version = (await repo.git('show', `${live}:version`)).stdout;
+  expect((await rig.request(app)).body).toBe(version);
+  await expect
+    .poll(async () => (await repo.git('ls-remote', url, 'main')).stdout, { timeout: 10_000 })
+    .toMatch(new RegExp(`^${live}`));
+  const reasons = deployments.filter(({ state }) => state === 'failed').map(({ reason }) => reason);
+  expect(reasons).toEqual(reasons.map(() => 'failed in build: RUN false exited with code 1'));
+}
+
+/** How many files and connections the server and the worker have open. */
+async function descriptors(): Promise<number[]> {
+  const pids = [rig.pid, await rig.workerPid()];
+  return Promise.all(pids.map(async (pid) => (await readdir(`/proc/${pid}/fd`)).length));
+}
+
+async function growth(before: readonly number[]): Promise<number> {
+  const now = await descriptors();
+  return Math.max(...now.map((count, index) => count - (before[index] ?? 0)));
+}

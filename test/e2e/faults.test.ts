@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { resultOf } from '../support/git.ts';
 import { family, processesIn } from '../support/processes.ts';
@@ -10,9 +11,9 @@ beforeEach(async () => {
 });
 afterEach(() => rig[Symbol.asyncDispose]());
 
-/** A build that takes its time, and says when it is in the middle of it. */
+/** A build that takes its time, never from the cache of an earlier run, and says when it is in the middle of it. */
 const slowBuild = (seconds: number): string =>
-  `FROM gantry-test/node:1\nCOPY version /app/version\nRUN echo in-the-middle && sleep ${seconds}\nCOPY . /app\nCMD ["node","/app/server.js"]\n`;
+  `FROM gantry-test/node:1\nCOPY version /app/version\nRUN echo in-the-middle && sleep ${seconds} # ${randomUUID()}\nCOPY . /app\nCMD ["node","/app/server.js"]\n`;
 
 async function startPushUntil(repo: Awaited<ReturnType<typeof appRepository>>, url: string, text: string) {
   const child = repo.startPush(url);

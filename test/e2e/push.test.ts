@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { appRepository, Rig, requestHost } from '../support/rig.ts';
 
@@ -57,7 +58,7 @@ describe('a push that works', () => {
 
   test('-o detach returns once queued; the next push tells how it ended', async () => {
     await using repo = await appRepository('web', {
-      Dockerfile: 'FROM gantry-test/node:1\nRUN sleep 2\nCOPY . /app\nCMD ["node","/app/server.js"]\n',
+      Dockerfile: `FROM gantry-test/node:1\nRUN sleep 2 # ${randomUUID()}\nCOPY . /app\nCMD ["node","/app/server.js"]\n`,
     });
     const url = await rig.pushUrl('detached');
     const began = performance.now();
@@ -76,7 +77,7 @@ describe('a push that works', () => {
   test('a push of a commit that is being deployed attaches to it and replays its log', async () => {
     await using repo = await appRepository('web', {
       Dockerfile:
-        'FROM gantry-test/node:1\nRUN echo the-beginning && sleep 3\nCOPY . /app\nCMD ["node","/app/server.js"]\n',
+        `FROM gantry-test/node:1\nRUN echo the-beginning && sleep 3 # ${randomUUID()}\nCOPY . /app\nCMD ["node","/app/server.js"]\n`,
     });
     const url = await rig.pushUrl('attach');
     const pushes = await Promise.all([repo.push(url), repo.push(url)]);

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import Docker from 'dockerode';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { appRepository, Rig, until } from '../support/rig.ts';
@@ -22,7 +23,7 @@ afterEach(async () => {
 
 const docker = new Docker({ socketPath: '/var/run/docker.sock' });
 const build = (seconds: number): string =>
-  `FROM gantry-test/node:1\nCOPY version /app/version\nRUN sleep ${seconds}\nCOPY . /app\nCMD ["node","/app/server.js"]\n`;
+  `FROM gantry-test/node:1\nCOPY version /app/version\nRUN sleep ${seconds} # ${randomUUID()}\nCOPY . /app\nCMD ["node","/app/server.js"]\n`;
 
 function startWorker(): ChildProcess {
   const worker = spawn(process.execPath, ['dist/cli.js', 'worker'], { env: rig.env, stdio: 'ignore' });

@@ -63,7 +63,8 @@ export async function startWorker(
   const repositories = new Repositories(paths.repositories);
   const engine = new DockerodeEngine({
     socketPath: config.dockerSocket,
-    onTidyError: (err) => logger.warn({ err }, 'leftovers of a build were not removed; the next build tries again'),
+    onTidyError: (err) =>
+      logger.warn({ err }, 'leftovers of a build were not removed; the next build tries again'),
   });
   await engine.check().catch((err: unknown) => logger.error({ err }, 'the Docker engine cannot be used now'));
   const queue = new DeployQueue(connect());

@@ -76,8 +76,7 @@ describe('a push that works', () => {
 
   test('a push of a commit that is being deployed attaches to it and replays its log', async () => {
     await using repo = await appRepository('web', {
-      Dockerfile:
-        `FROM gantry-test/node:1\nRUN echo the-beginning && sleep 3 # ${randomUUID()}\nCOPY . /app\nCMD ["node","/app/server.js"]\n`,
+      Dockerfile: `FROM gantry-test/node:1\nRUN echo the-beginning && sleep 3 # ${randomUUID()}\nCOPY . /app\nCMD ["node","/app/server.js"]\n`,
     });
     const url = await rig.pushUrl('attach');
     const pushes = await Promise.all([repo.push(url), repo.push(url)]);

@@ -28,7 +28,7 @@ export class LogWriter {
   #pending = '';
   #sending: Promise<void> | undefined;
   #outputBytes = 0;
-  #tail: string[] = [];
+  #tail: LogLine[] = [];
   #tailBytes = 0;
   #dropped = { lines: 0, bytes: 0 };
 
@@ -54,17 +54,18 @@ export class LogWriter {
   }
 
   #take(line: LogLine): void {
-    const encoded = encodeLine({ kind: line.kind, text: cut(this.#mask(line.text), this.#limits.lineBytes) });
-    if (line.kind === 'output') {
-      if (this.#outputBytes >= this.#limits.headBytes) {
-        this.#keepInTail(encoded);
-        return;
-      }
-      this.#outputBytes += encoded.length;
-    } else {
-      this.#flushTail();
+    if (line.kind === 'output' && this.#outputBytes >= this.#limits.headBytes) {
+      this.#keepInTail(line);
+      return;
     }
+    if (line.kind !== 'output') this.#flushTail();
+    const encoded = this.#encode(line);
+    if (line.kind === 'output') this.#outputBytes += encoded.length;
     this.#pending += encoded;
+  }
+
+  #encode(line: LogLine): string {
+    return encodeLine({ kind: line.kind, text: cut(this.#mask(line.text), this.#limits.lineBytes) });
   }
 
   /** Everything written so far is in Redis when this resolves. */
@@ -96,11 +97,13 @@ export class LogWriter {
     return this.#sending;
   }
 
-  #keepInTail(encoded: string): void {
-    this.#tail.push(encoded);
-    this.#tailBytes += encoded.length;
+  /** As it is: of a flood hardly a line is ever shown, so the work for showing one waits until then. */
+  #keepInTail(line: LogLine): void {
+    const size = sizeInTail(line);
+    this.#tail.push(line);
+    this.#tailBytes += size;
     this.#dropped.lines += 1;
-    this.#dropped.bytes += encoded.length;
+    this.#dropped.bytes += size;
     // Trimmed in large steps: shifting a long array once per line is what makes a flood slow.
     if (this.#tailBytes > 2 * this.#limits.tailBytes) this.#trimTail();
   }
@@ -108,9 +111,10 @@ export class LogWriter {
   #trimTail(): void {
     let first = this.#tail.length;
     let bytes = 0;
-    while (first > 0 && bytes + (this.#tail[first - 1]?.length ?? 0) <= this.#limits.tailBytes) {
+    for (const line of this.#tail.toReversed()) {
+      if (bytes + sizeInTail(line) > this.#limits.tailBytes) break;
       first -= 1;
-      bytes += this.#tail[first]?.length ?? 0;
+      bytes += sizeInTail(line);
     }
     this.#tail = this.#tail.slice(first);
     this.#tailBytes = bytes;
@@ -128,12 +132,17 @@ export class LogWriter {
         text: `... ${lines} lines (${size} MiB) not kept: output passed the ${limit} MiB limit ...`,
       });
     }
-    this.#pending += this.#tail.join('');
+    this.#pending += this.#tail.map((line) => this.#encode(line)).join('');
     this.#tail = [];
     this.#tailBytes = 0;
     this.#dropped = { lines: 0, bytes: 0 };
     if (!this.#sending) void this.#start();
   }
+}
+
+/** With its line end; a text in memory takes at least this. */
+function sizeInTail(line: LogLine): number {
+  return line.text.length + 1;
 }
 
 function cut(text: string, limit: number): string {

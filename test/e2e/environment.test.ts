@@ -4,7 +4,7 @@ import { appRepository, Rig } from '../support/rig.ts';
 
 let rig: Rig;
 beforeAll(async () => {
-  rig = await Rig.start({ GANTRY_HEALTH_TIMEOUT: '10', GANTRY_HOOK_TIMEOUT: '5' });
+  rig = await Rig.start({ GANTRY_HEALTH_TIMEOUT: '10', GANTRY_HOOK_TIMEOUT: '15' });
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 beforeEach(() => rig.explainFailures());
@@ -166,7 +166,7 @@ describe('hooks', () => {
     await using repo = await appRepository('web');
     await rig.setEnv('endless', { CC_PRE_BUILD_HOOK: 'trap "" TERM; sleep 1000' });
     const push = await repo.push(await rig.pushUrl('endless'));
-    expect(push.stderr).toMatch(/timed out after 5\.0s/);
+    expect(push.stderr).toMatch(/timed out after 15\.0s/);
     expect(push.code).toBe(1);
   });
 

@@ -98,14 +98,15 @@ describe('a log', () => {
 
   test('keeps head and tail of a flood, and every line of ours', async () => {
     const { app, writer, end } = await newLog({ headBytes: 1000, tailBytes: 200, lineBytes: 100 });
-    for (let line = 0; line < 5000; line += 1) await writer.write(output(`line ${line}`));
-    await writer.write({ kind: 'heading', text: 'next step' });
+    for (let line = 0; line < 5000; line += 1) await writer.write(output(`line ${line}, of a flood`));
+    await writer.write(output('the secret of the tail'), { kind: 'heading', text: 'next step' });
     await writer.flush();
     await end('live');
     const texts = (await readAll(app)).lines.map((line) => line.text);
-    expect(texts[0]).toBe('line 0');
+    expect(texts[0]).toBe('line 0, of a flood');
     expect(texts.some((text) => /^\.\.\. \d+ lines \(0\.1 MiB\) not kept/.test(text))).toBe(true);
-    expect(texts.at(-2)).toBe('line 4999');
+    expect(texts.at(-3)).toBe('line 4999, of a flood');
+    expect(texts.at(-2)).toBe('the *** of the tail');
     expect(texts.at(-1)).toBe('next step');
     expect(texts.length).toBeLessThan(150);
   });

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
@@ -9,7 +10,25 @@ import { type Pack, pack } from 'tar-stream';
 export const baseImage = 'gantry-test/base:1';
 const nodeImage = 'gantry-test/node:1';
 
+/**
+ * Part of every base image of this process: without it the engine's cache would answer builds with the results of an
+ * earlier run of the tests, and what they print would not be printed.
+ */
+const testRun = randomUUID();
+
 const busyboxPath = '/bin/busybox';
+
+/** The base images of an earlier run go, so that nothing built on them is in the cache. */
+export async function removeBaseImages(docker: Docker = localDocker()): Promise<void> {
+  for (const tag of [baseImage, nodeImage]) {
+    await docker
+      .getImage(tag)
+      .remove({ force: true })
+      .catch((error: { statusCode?: number }) => {
+        if (error.statusCode !== 404) throw error;
+      });
+  }
+}
 
 /** busybox with all its commands: sh, sleep, httpd, nc, wget, env… Made once, in about 0.1 s. */
 export async function ensureBaseImage(docker: Docker = localDocker()): Promise<string> {
@@ -85,6 +104,7 @@ export async function addBusybox(tar: Pack): Promise<void> {
     'etc/passwd',
     'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n',
   );
+  await addFile(tar, 'etc/test-run', testRun);
   await addFile(tar, 'etc/group', 'root:x:0:\nnogroup:x:65534:\n');
 }
 

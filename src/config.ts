@@ -203,7 +203,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
 }
 
 /** Ours, but not settings of a server: the command line's, and what the server hands to git's hook. */
-const outside = new Set(['GANTRY_TOKEN', 'GANTRY_APP', 'GANTRY_HOOK_SOCKET', 'GANTRY_NODE']);
+const outside = new Set(['GANTRY_TOKEN', 'GANTRY_APP', 'GANTRY_HOOK_SOCKET']);
 
 /** Every path below the data folder, so that no caller builds one by hand. */
 export function dataPaths(dataDir: string) {

@@ -26,7 +26,7 @@ export async function prepareGitProcess(settings: GitSettings): Promise<void> {
   await writeFile(`${file}.new`, gitConfig(settings));
   await rename(`${file}.new`, file);
 
-  for (const name of Object.keys(process.env)) if (name.startsWith('GIT_')) delete process.env[name];
+  for (const name of Object.keys(process.env)) if (/^(GIT_|PERL)/.test(name)) delete process.env[name];
   Object.assign(process.env, gitEnvironment(settings));
   // Files of a checkout get the modes that git defines.
   process.umask(0o022);
@@ -41,7 +41,6 @@ function gitEnvironment(settings: GitSettings): Record<string, string> {
     GIT_TERMINAL_PROMPT: '0',
     GIT_NO_REPLACE_OBJECTS: '1',
     GANTRY_HOOK_SOCKET: settings.hookSocket,
-    GANTRY_NODE: process.execPath,
   };
 }
 

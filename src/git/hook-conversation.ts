@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { UserError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
-import { type HookRequest, parseHookRequest, reportPackets } from './hook-messages.ts';
+import { type HookRequest, parseHookRequest, printFrame, reportFrame } from './hook-messages.ts';
 import type { ReceivePush, RefReport } from './push.ts';
 import type { PushRegistry } from './push-registry.ts';
 
@@ -27,7 +27,7 @@ export class HookConversation {
   /** Never rejects: whatever goes wrong refuses the push. */
   async run(): Promise<void> {
     try {
-      this.#request = parseHookRequest(await this.#readLine());
+      this.#request = await this.#readRequest();
       this.#report(await this.#decide(this.#request));
     } catch (error) {
       if (!this.#left.signal.aborted) this.#options.logger.error({ err: error }, 'push could not be decided');
@@ -55,9 +55,8 @@ export class HookConversation {
 
   async #print(line: string): Promise<void> {
     this.#left.signal.throwIfAborted();
-    // A NUL makes git swallow what follows it.
-    const message = `${JSON.stringify({ print: line.replaceAll('\0', '') })}\n`;
-    if (!this.#socket.write(message)) await once(this.#socket, 'drain', { signal: this.#left.signal });
+    if (!this.#socket.write(printFrame(line)))
+      await once(this.#socket, 'drain', { signal: this.#left.signal });
   }
 
   #refuseAll(reason: string): void {
@@ -67,12 +66,10 @@ export class HookConversation {
   #report(reports: readonly RefReport[]): void {
     // Without a request there is nothing to answer; the hook refuses by itself when the connection ends.
     if (!this.#request) this.#socket.destroy();
-    else if (this.#socket.writable) {
-      this.#socket.end(`${JSON.stringify({ report: reportPackets(this.#request, reports) })}\n`);
-    }
+    else if (this.#socket.writable) this.#socket.end(reportFrame(this.#request, reports));
   }
 
-  #readLine(): Promise<string> {
+  #readRequest(): Promise<HookRequest> {
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
@@ -81,7 +78,15 @@ export class HookConversation {
         bytes += chunk.length;
         if (bytes > longestRequest) return reject(new Error('the push has too many refs'));
         chunks.push(chunk);
-        if (chunk.at(-1) === 0x0a) resolve(Buffer.concat(chunks).toString());
+        // A flush packet ends it, and reading all of it again after every chunk would take its time.
+        if (chunks.length > 1 && Buffer.concat(chunks.slice(-4)).toString('latin1').slice(-4) !== '0000')
+          return;
+        try {
+          const request = parseHookRequest(Buffer.concat(chunks));
+          if (request) resolve(request);
+        } catch (error) {
+          reject(error as Error);
+        }
       });
       this.#left.signal.addEventListener('abort', () => reject(new Error('the hook left')), { once: true });
     });

@@ -223,7 +223,7 @@ describe('when something on our side dies', () => {
 
   it('the hook: the push is refused', async () => {
     await using push = await pushUntilRunning();
-    process.kill(pidOf('proc-receive.cjs'), 'SIGKILL');
+    process.kill(pidOf('hooks/proc-receive'), 'SIGKILL');
     const { code, stderr } = await push.result;
     expect(code).toBe(1);
     expect(stderr).toContain('[remote rejected]');
@@ -280,13 +280,12 @@ describe('when something on our side dies', () => {
 
   it('a stranger on the socket decides nothing', async () => {
     const socket = connect(rig.hookSocketPath);
-    socket.write(
-      `${JSON.stringify({ pid: process.pid, updates: [{ ref: 'refs/heads/x' }], options: [] })}\n`,
-    );
+    const sha = '1'.repeat(40);
+    socket.write(`${process.pid}\n0063${sha} ${sha} refs/heads/x\n00000000`);
     const answer = await new Promise<string>((resolve) =>
       socket.once('data', (chunk) => resolve(chunk.toString())),
     );
-    expect(JSON.parse(answer)).toEqual({ report: ['ng refs/heads/x internal error'] });
+    expect(answer).toContain('ng refs/heads/x internal error');
     const noise = connect(rig.hookSocketPath);
     noise.write('GET / HTTP/1.1\r\n\r\n');
     await new Promise((resolve) => noise.once('close', resolve));

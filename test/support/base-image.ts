@@ -18,34 +18,25 @@ const testRun = randomUUID();
 
 const busyboxPath = '/bin/busybox';
 
-/** The base images of an earlier run go, so that nothing built on them is in the cache. */
-export async function removeBaseImages(docker: Docker = localDocker()): Promise<void> {
-  for (const tag of [baseImage, nodeImage]) {
+/** Makes both base images anew. The old ones go after that: tests of another checkout may be using the names. */
+export async function renewBaseImages(docker: Docker = localDocker()): Promise<void> {
+  for (const [tag, fill] of [
+    [baseImage, addBusybox],
+    [nodeImage, addNode],
+  ] as const) {
+    const old = await imageId(docker, tag);
+    await importImage(docker, tag, fill);
+    if (old === undefined) continue;
     await docker
-      .getImage(tag)
-      .remove({ force: true })
-      .catch((error: { statusCode?: number }) => {
-        if (error.statusCode !== 404) throw error;
-      });
+      .getImage(old)
+      .remove()
+      .catch(() => {}); // somebody still uses it
   }
 }
 
-/** busybox with all its commands: sh, sleep, httpd, nc, wget, env… Made once, in about 0.1 s. */
+/** busybox with all its commands: sh, sleep, httpd, nc, wget, env… Made in about 0.1 s. */
 export async function ensureBaseImage(docker: Docker = localDocker()): Promise<string> {
-  return await ensureImage(docker, baseImage, async (tar) => {
-    await addBusybox(tar);
-  });
-}
-
-/** The same with the `node` of this machine and the libraries it is linked to. Made once, in about a second. */
-export async function ensureNodeImage(docker: Docker = localDocker()): Promise<string> {
-  return await ensureImage(docker, nodeImage, async (tar) => {
-    await addBusybox(tar);
-    await addFile(tar, 'usr/local/bin/node', await readFile(process.execPath), 0o755);
-    for (const library of await linkedLibraries(process.execPath)) {
-      await addFile(tar, library.slice(1), await readFile(library), 0o755);
-    }
-  });
+  return await ensureImage(docker, baseImage, addBusybox);
 }
 
 export function localDocker(): Docker {
@@ -59,14 +50,26 @@ export async function ensureImage(
   fill: (tar: Pack) => Promise<void>,
   changes: readonly string[] = [],
 ): Promise<string> {
-  const exists = await docker
+  if ((await imageId(docker, tag)) === undefined) await importImage(docker, tag, fill, changes);
+  return tag;
+}
+
+async function imageId(docker: Docker, tag: string): Promise<string | undefined> {
+  return docker
     .getImage(tag)
     .inspect()
     .then(
-      () => true,
-      () => false,
+      ({ Id }) => Id,
+      () => undefined,
     );
-  if (exists) return tag;
+}
+
+async function importImage(
+  docker: Docker,
+  tag: string,
+  fill: (tar: Pack) => Promise<void>,
+  changes: readonly string[] = [],
+): Promise<void> {
   const tar = pack();
   const filled = fill(tar).then(
     () => tar.finalize(),
@@ -85,7 +88,6 @@ export async function ensureImage(
   let said = '';
   for await (const chunk of answer) said += String(chunk);
   if (said.includes('"error"')) throw new Error(`could not import ${tag}: ${said}`);
-  return tag;
 }
 
 export async function addBusybox(tar: Pack): Promise<void> {
@@ -106,6 +108,15 @@ export async function addBusybox(tar: Pack): Promise<void> {
   );
   await addFile(tar, 'etc/test-run', testRun);
   await addFile(tar, 'etc/group', 'root:x:0:\nnogroup:x:65534:\n');
+}
+
+/** The same with the `node` of this machine and the libraries it is linked to. Takes about a second. */
+async function addNode(tar: Pack): Promise<void> {
+  await addBusybox(tar);
+  await addFile(tar, 'usr/local/bin/node', await readFile(process.execPath), 0o755);
+  for (const library of await linkedLibraries(process.execPath)) {
+    await addFile(tar, library.slice(1), await readFile(library), 0o755);
+  }
 }
 
 export async function addFile(

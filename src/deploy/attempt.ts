@@ -2,6 +2,7 @@ import type { Engine } from '../docker/engine.ts';
 import type { AppName } from '../domain/app.ts';
 import type { AppSettings } from '../domain/app-settings.ts';
 import type { Deployment } from '../domain/deployment.ts';
+import type { InjectedFacts } from '../domain/injected-env.ts';
 import type { Endpoint } from '../domain/route.ts';
 import type { Repository } from '../git/repository.ts';
 import type { DeployLog } from './deploy-log.ts';
@@ -10,6 +11,8 @@ import type { HookResult } from './hook-sandbox.ts';
 /** A deployment at work: what is to be done, with what, and how to tell. Handed from step to step. */
 export type Attempt = {
   deployment: Deployment;
+  /** `app_` and a UUID. */
+  appId: string;
   settings: AppSettings;
   /** The app's own variables as they were when the deployment was asked for. */
   appEnv: Readonly<Record<string, string>>;
@@ -59,3 +62,9 @@ export type DeployTools = {
     memoryBytes: number;
   };
 };
+
+/** What the injected variables of this deployment are made of. */
+export function injectedFacts({ appId, deployment, settings }: Attempt): InjectedFacts {
+  const { app, number, commit } = deployment;
+  return { appId, app, number, commit, port: settings.port };
+}

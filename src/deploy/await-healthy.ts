@@ -1,10 +1,10 @@
-import { Agent, get } from 'node:http';
 import type { ContainerState } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
 import type { Attempt } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
-import { explainUnhealthy, type Symptom } from './explain-unhealthy.ts';
+import { explainUnhealthy, type Symptom, showSymptom } from './explain-unhealthy.ts';
+import { probeHttp } from './http-probe.ts';
 import { listeningSockets } from './listening-sockets.ts';
 
 /** The first answer usually comes within milliseconds, so the first questions do, too. */
@@ -17,7 +17,7 @@ const sayWhyAfterMs = 5000;
 /** A command that does not exist is a failed start, whenever it shows. */
 export type Unhealthy = Problem & { step: 'start' | 'health check' };
 
-/** Waits until the app answers 200 at its container's address, or cannot any more. */
+/** Waits until the app answers 200 on all its paths, at its container's address, or cannot any more. */
 export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promise<Unhealthy | undefined> {
   const { settings, log, tools, signal } = attempt;
   const began = performance.now();
@@ -34,32 +34,38 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
     .catch(() => {}); // asked again below when the time is over
 
   try {
-    let symptom: Symptom = { kind: 'refused' };
+    /** What each path that has not answered 200 yet did last. */
+    const unhealthy = new Map<string, Symptom>(
+      settings.healthPaths.map((path) => [path, { kind: 'refused' }]),
+    );
     let pauseMs = firstPauseMs;
     let saidWhy = false;
     for (let tries = 1; ; tries += 1) {
       signal.throwIfAborted();
-      if (exited) return await explain(attempt, candidate, { kind: 'exited', state: exited }, 0);
+      if (exited) return await explain(attempt, candidate, unhealthy, { kind: 'exited', state: exited }, 0);
       const patience = Math.ceil(Math.min(answerTimeoutMs, Math.max(50, deadline - performance.now())));
-      const answer = await ask(
-        candidate,
-        settings.healthPath,
-        AbortSignal.any([AbortSignal.timeout(patience), exit.signal]),
+      const limit = AbortSignal.any([AbortSignal.timeout(patience), exit.signal]);
+      await Promise.all(
+        [...unhealthy.keys()].map(async (path) => {
+          const answer = await probeHttp(candidate, path, limit);
+          if (answer.kind !== 'answered' || answer.status !== 200) unhealthy.set(path, answer);
+          else {
+            unhealthy.delete(path);
+            await log.detail(
+              `GET ${path} -> 200 after ${seconds(performance.now() - began)} (${tries === 1 ? '1 try' : `${tries} tries`})`,
+            );
+          }
+        }),
       );
-      if (answer.kind === 'answered' && answer.status === 200) {
-        const count = tries === 1 ? '1 try' : `${tries} tries`;
-        await log.detail(
-          `GET ${settings.healthPath} -> 200 after ${seconds(performance.now() - began)} (${count})`,
-        );
-        return undefined;
-      }
-      symptom = answer;
+      const [symptom] = unhealthy.values();
+      if (symptom === undefined) return undefined;
       if (performance.now() >= deadline) break;
       if (!saidWhy && performance.now() - began > sayWhyAfterMs) {
         saidWhy = true;
         const { reason, details = [] } = await explain(
           attempt,
           candidate,
+          unhealthy,
           symptom,
           performance.now() - began,
         );
@@ -71,8 +77,13 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
       pauseMs = Math.min(pauseMs * 1.5, longestPauseMs);
     }
     const state = await tools.engine.inspect(candidate.container);
-    if (!state?.running) symptom = { kind: 'exited', state: state ?? 'gone' };
-    return await explain(attempt, candidate, symptom, performance.now() - began);
+    const [last] = unhealthy.values();
+    const symptom: Symptom =
+      state?.running && last !== undefined ? last : { kind: 'exited', state: state ?? 'gone' };
+    if (symptom.kind !== 'exited' && settings.healthPaths.length > 1) {
+      for (const [path, how] of unhealthy) await log.detail(`GET ${path} -> ${showSymptom(how)}`);
+    }
+    return await explain(attempt, candidate, unhealthy, symptom, performance.now() - began);
   } finally {
     watching.abort();
   }
@@ -81,6 +92,7 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
 async function explain(
   attempt: Attempt,
   candidate: Endpoint,
+  unhealthy: ReadonlyMap<string, Symptom>,
   symptom: Symptom,
   waitedMs: number,
 ): Promise<Unhealthy> {
@@ -95,7 +107,8 @@ async function explain(
   return {
     step: 'health check',
     ...explainUnhealthy(symptom, {
-      path: attempt.settings.healthPath,
+      unhealthy,
+      pathCount: attempt.settings.healthPaths.length,
       port: candidate.port,
       listeners,
       waitedMs,
@@ -103,30 +116,6 @@ async function explain(
     }),
     lastLines,
   };
-}
-
-async function ask(endpoint: Endpoint, path: string, signal: AbortSignal): Promise<Symptom> {
-  return new Promise((resolve) => {
-    const request = get(
-      {
-        host: endpoint.address,
-        port: endpoint.port,
-        path,
-        agent: new Agent({ keepAlive: false }),
-        signal,
-        headers: { 'user-agent': 'gantry-health-check', accept: '*/*', connection: 'close' },
-      },
-      (response) => {
-        resolve({ kind: 'answered', status: response.statusCode ?? 0 });
-        response.destroy();
-      },
-    );
-    request.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED' || error.code === 'EHOSTUNREACH') resolve({ kind: 'refused' });
-      else if (error.name === 'AbortError' || error.name === 'TimeoutError') resolve({ kind: 'silent' });
-      else resolve({ kind: 'broken', message: error.message });
-    });
-  });
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -1,11 +1,11 @@
 import type { BuildResult } from '../docker/engine.ts';
 import { shortSha } from '../domain/app.ts';
-import { injectedEnv } from '../domain/app-settings.ts';
 import { labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
+import { buildEnv } from '../domain/injected-env.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import { safeText } from '../domain/safe-text.ts';
-import type { Attempt } from './attempt.ts';
+import { type Attempt, injectedFacts } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 import { findDockerfile } from './find-dockerfile.ts';
 
@@ -88,8 +88,8 @@ export function objectLabels({ deployment, tools }: Attempt): Record<string, str
   };
 }
 
-function buildVariables({ appEnv, deployment, settings }: Attempt): Record<string, string> {
-  return { ...injectedEnv(deployment, settings.port), INSTANCE_TYPE: 'build', ...appEnv };
+function buildVariables(attempt: Attempt): Record<string, string> {
+  return { ...buildEnv(injectedFacts(attempt)), ...attempt.appEnv };
 }
 
 function exitText(exitCode: number | undefined): string {

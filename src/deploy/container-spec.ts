@@ -1,25 +1,26 @@
-import { injectedEnv } from '../domain/app-settings.ts';
-import { type ContainerSpec } from '../domain/container.ts';
-import type { Attempt } from './attempt.ts';
+import type { ContainerSpec } from '../domain/container.ts';
+import { instanceEnv } from '../domain/injected-env.ts';
+import { type Attempt, injectedFacts } from './attempt.ts';
 import { objectLabels } from './build-image.ts';
 
 /** What to run for a release. `PORT` is always the port the router sends to, whatever the app's variables say. */
 export function containerSpec(
   attempt: Attempt,
-  image: string,
+  image: { reference: string; workingDir: string },
   network: string,
   address: string,
 ): ContainerSpec {
   const { deployment, settings, appEnv, tools } = attempt;
   return {
     name: `gantry-${tools.storeTag}-${deployment.app}-v${deployment.number}`,
-    image,
+    image: image.reference,
     labels: objectLabels(attempt),
     env: {
-      ...injectedEnv(deployment, settings.port),
-      INSTANCE_TYPE: 'production',
-      INSTANCE_NUMBER: '0',
-      INSTANCE_ID: `${deployment.app}-v${deployment.number}-0`,
+      ...instanceEnv(injectedFacts(attempt), {
+        number: 0,
+        home: image.workingDir,
+        proxies: [bridgeAddress(address)],
+      }),
       ...appEnv,
       PORT: String(settings.port),
     },
@@ -41,6 +42,12 @@ export function freeAddress(subnet: string, taken: readonly string[], start: num
     if (!taken.includes(address)) return address;
   }
   return undefined;
+}
+
+/** The host's own address in the /28 of `address`: what an app sees as the sender of the router's requests. */
+export function bridgeAddress(address: string): string {
+  const octets = address.split('.').map(Number);
+  return [...octets.slice(0, 3), ((octets[3] ?? 0) & 0xf0) + 1].join('.');
 }
 
 /** The `index`-th /28 of a /16; there are 4096. */

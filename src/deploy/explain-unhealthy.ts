@@ -11,7 +11,10 @@ export type Symptom =
   | { kind: 'exited'; state: ContainerState | 'gone' };
 
 type Facts = {
-  path: string;
+  /** The paths that did not answer 200, and what they did last. */
+  unhealthy: ReadonlyMap<string, Symptom>;
+  /** Of how many. */
+  pathCount: number;
   port: number;
   listeners: readonly Listener[];
   waitedMs: number;
@@ -20,7 +23,34 @@ type Facts = {
 
 /** Turns a symptom into the likely cause and the next thing to do. */
 export function explainUnhealthy(symptom: Symptom, facts: Facts): Problem {
-  const { path, port, listeners } = facts;
+  const problem = explainSymptom(symptom, facts);
+  if (facts.pathCount === 1 || symptom.kind === 'exited' || symptom.kind === 'refused') return problem;
+  const failing = [...facts.unhealthy].map(([path, how]) => `${path} ${showSymptom(how)}`);
+  return {
+    ...problem,
+    reason: `${failing.length} of ${facts.pathCount} health checks failed: ${failing.join(', ')}`,
+  };
+}
+
+/** In a word or two, behind the path that was asked. */
+export function showSymptom(symptom: Symptom): string {
+  switch (symptom.kind) {
+    case 'answered':
+      return String(symptom.status);
+    case 'silent':
+      return 'no answer';
+    case 'broken':
+      return 'no HTTP answer';
+    case 'refused':
+      return 'refused';
+    case 'exited':
+      return 'exited';
+  }
+}
+
+function explainSymptom(symptom: Symptom, facts: Facts): Problem {
+  const { port, listeners } = facts;
+  const [path = '/'] = facts.unhealthy.keys();
   const waited = `${Math.round(facts.waitedMs / 1000)}s`;
   switch (symptom.kind) {
     case 'exited':

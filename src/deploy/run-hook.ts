@@ -1,10 +1,10 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { injectedEnv } from '../domain/app-settings.ts';
 import type { Problem } from '../domain/deployment.ts';
 import { tooLongToRun } from '../domain/env.ts';
+import { hookEnv } from '../domain/injected-env.ts';
 import { safeText } from '../domain/safe-text.ts';
-import type { Attempt } from './attempt.ts';
+import { type Attempt, injectedFacts } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 
 const lastLinesKept = 20;
@@ -20,7 +20,7 @@ export async function runHostHook(
   const { log, tools, signal } = attempt;
   const began = performance.now();
   await log.heading(`${name[0]?.toUpperCase()}${name.slice(1)}`);
-  const env = hookEnv(attempt, checkoutDir);
+  const env = envOfHook(attempt, checkoutDir);
   const tooLong = tooLongToRun(env);
   if (tooLong) return { reason: `${tooLong} is longer than 128 KiB, which no command can be started with` };
 
@@ -58,14 +58,12 @@ export async function runHostHook(
 }
 
 /** The app's variables win over ours, as on any platform; the folder is theirs to know. */
-function hookEnv(attempt: Attempt, checkoutDir: string): Record<string, string> {
+function envOfHook(attempt: Attempt, checkoutDir: string): Record<string, string> {
   return {
     HOME: checkoutDir,
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     LANG: 'C.UTF-8',
-    APP_HOME: checkoutDir,
-    INSTANCE_TYPE: 'build',
-    ...injectedEnv(attempt.deployment, attempt.settings.port),
+    ...hookEnv(injectedFacts(attempt), checkoutDir),
     ...attempt.appEnv,
   };
 }

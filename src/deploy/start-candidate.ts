@@ -39,7 +39,10 @@ export async function startCandidate(
   if ('problem' in place) return place;
   const { network, address } = place;
 
-  const spec = containerSpec(attempt, image, network, address);
+  const facts = await engine.inspectImage(image);
+  if (!facts) return { problem: imageIsGone };
+  const { workingDir } = facts;
+  const spec = containerSpec(attempt, { reference: image, workingDir }, network, address);
   const tooLong = tooLongToRun(spec.env);
   if (tooLong)
     return {
@@ -65,6 +68,11 @@ export async function startCandidate(
   };
   return { candidate };
 }
+
+const imageIsGone: Problem = {
+  reason: 'its image is gone from the engine',
+  hints: ['build it again: git push clever main:redeploy'],
+};
 
 /** The bridge of the app, made at its first deployment. A range that overlaps another network is given up for the next. */
 async function appNetwork(attempt: Attempt): Promise<{ network: string; subnet: string }> {

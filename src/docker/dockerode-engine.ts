@@ -4,7 +4,15 @@ import { ensureNetwork, removeNetwork } from './app-network.ts';
 import { BuildContextSweeper } from './build-cache.ts';
 import { buildImage } from './build-image.ts';
 import { lastOutput } from './container-output.ts';
-import type { BuildEvent, BuildRequest, BuildResult, Engine, LoginResult, StartResult } from './engine.ts';
+import type {
+  BuildEvent,
+  BuildRequest,
+  BuildResult,
+  Engine,
+  ImageFacts,
+  LoginResult,
+  StartResult,
+} from './engine.ts';
 import { defaultSocketPath, EngineClient } from './engine-client.ts';
 import { type ExecOptions, execCommand } from './exec-command.ts';
 import { checkLogin } from './registry-access.ts';
@@ -65,14 +73,13 @@ export class DockerodeEngine implements Engine {
     }
   }
 
-  async hasImage(reference: string): Promise<boolean> {
+  async inspectImage(reference: string): Promise<ImageFacts | undefined> {
     const found = await this.#client.ask('looking for an image', (docker) =>
       docker.getImage(reference).inspect(),
     );
-    if (!found.ok && found.refusal.status !== 404) {
-      throw new Error(`could not inspect the image ${reference}: ${found.refusal.message}`);
-    }
-    return found.ok;
+    if (found.ok) return { id: found.value.Id, workingDir: found.value.Config.WorkingDir || '/' };
+    if (found.refusal.status === 404) return undefined;
+    throw new Error(`could not inspect the image ${reference}: ${found.refusal.message}`);
   }
 
   async removeImage(reference: string): Promise<void> {

@@ -26,6 +26,9 @@ export type BuildResult =
   | { ok: true; imageId: string; sizeBytes: number; steps: number; cachedSteps: number }
   | { ok: false; reason: string; command?: string; exitCode?: number };
 
+/** `workingDir` is absolute. */
+export type ImageFacts = { id: string; workingDir: string };
+
 export type LoginResult = { ok: true } | { ok: false; reason: string };
 
 export type StartResult = { ok: true; container: string } | { ok: false; reason: string };
@@ -44,7 +47,8 @@ export interface Engine {
     report: (event: BuildEvent) => Promise<void>,
     signal: AbortSignal,
   ): Promise<BuildResult>;
-  hasImage(reference: string): Promise<boolean>;
+  /** `undefined`: there is none. */
+  inspectImage(reference: string): Promise<ImageFacts | undefined>;
   /** Removes a tag; the layers go with the last one. Fine when it does not exist. */
   removeImage(reference: string): Promise<void>;
   listImages(label: string): Promise<{ id: string; tags: string[]; labels: Record<string, string> }[]>;

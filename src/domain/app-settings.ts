@@ -5,7 +5,8 @@ export type AppSettings = {
   dockerfile: string;
   builder: 'buildkit' | 'legacy';
   port: number;
-  healthPath: string;
+  /** All of them must answer 200. */
+  healthPaths: readonly string[];
   /** The login at a registry with private base images. Half of one is a login that fails. */
   registry:
     | { host: string; username: string | undefined; password: string | undefined; isStrict: boolean }
@@ -39,10 +40,12 @@ export function parseAppSettings(
   const port = parsePort(given(portName) ?? String(defaultPort));
   if (port === undefined) problems.push(`${portName} must be a port number from 1 to 65535`);
 
-  const healthPath = given('CC_HEALTH_CHECK_PATH') ?? '/';
-  if (!/^\/(?!\/)[\x21-\x7e]{0,2000}$/.test(healthPath)) {
-    problems.push('CC_HEALTH_CHECK_PATH must be a path like /healthz, without spaces');
-  }
+  const healthPaths = healthNames(env).map((name) => {
+    const path = given(name) ?? '/';
+    if (!/^\/(?!\/)[\x21-\x7e]{0,2000}$/.test(path))
+      problems.push(`${name} must be a path like /healthz, without spaces`);
+    return path;
+  });
 
   const username = given('CC_DOCKER_LOGIN_USERNAME');
   // `docker login --password-stdin` drops it as well: files with a password often end in one.
@@ -60,7 +63,7 @@ export function parseAppSettings(
       dockerfile,
       builder: buildx === 'true' ? 'buildkit' : 'legacy',
       port: port ?? defaultPort,
-      healthPath,
+      healthPaths: healthPaths.length === 0 ? ['/'] : [...new Set(healthPaths)],
       registry:
         username === undefined && password === undefined
           ? undefined
@@ -76,6 +79,15 @@ export function parseAppSettings(
   };
 }
 
+/** CC_HEALTH_CHECK_PATH, then CC_HEALTH_CHECK_PATH_0, _1, ... in the order of their numbers; gaps are fine. */
+function healthNames(env: Readonly<Record<string, string>>): string[] {
+  const numbered = Object.keys(env)
+    .flatMap((name) => /^CC_HEALTH_CHECK_PATH_(0|[1-9][0-9]{0,3})$/.exec(name)?.[1] ?? [])
+    .sort((a, b) => Number(a) - Number(b))
+    .map((number) => `CC_HEALTH_CHECK_PATH_${number}`);
+  return ['CC_HEALTH_CHECK_PATH', ...numbered].filter((name) => (env[name] ?? '') !== '');
+}
+
 function parsePort(text: string): number | undefined {
   const port = /^[0-9]{1,5}$/.test(text) ? Number(text) : 0;
   return port >= 1 && port <= 65535 ? port : undefined;
@@ -86,19 +98,4 @@ function isInsidePath(path: string): boolean {
   if (path.startsWith('/') || path.startsWith('-') || /[\p{Cc}\\]/u.test(path) || path.length > 1000)
     return false;
   return !path.split('/').includes('..') && path.split('/').some((part) => part !== '' && part !== '.');
-}
-
-/** The variables a container, a build and a hook of a deployment see besides the app's own. */
-export function injectedEnv(
-  deployment: { app: string; number: number; commit: string },
-  port: number,
-): Record<string, string> {
-  return {
-    PORT: String(port),
-    APP_ID: deployment.app,
-    CC_APP_NAME: deployment.app,
-    CC_DEPLOYMENT_ID: String(deployment.number),
-    CC_COMMIT_ID: deployment.commit,
-    COMMIT_ID: deployment.commit,
-  };
 }

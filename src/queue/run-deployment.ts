@@ -88,6 +88,7 @@ async function prepare(
   const tools = deps.tools(lease);
   return {
     deployment,
+    appId: await deps.apps.id(app),
     appEnv,
     serving: await servingRelease(deps, deployment),
     log: new DeployLog((...lines) => writer.write(...lines)),

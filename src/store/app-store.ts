@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { App, AppName } from '../domain/app.ts';
 import { keys, type StoreEvent } from './keys.ts';
@@ -38,6 +39,12 @@ export class AppStore {
       .sadd(keys.apps, name)
       .publish(keys.channel, JSON.stringify({ kind: 'route', app: name, version: 0 } satisfies StoreEvent))
       .exec();
+  }
+
+  /** `app_` and a UUID, given to an app once. */
+  async id(app: AppName): Promise<string> {
+    await this.#redis.hsetnx(keys.app(app), 'id', `app_${randomUUID()}`);
+    return (await this.#redis.hget(keys.app(app), 'id')) ?? '';
   }
 
   async env(app: AppName): Promise<Record<string, string>> {

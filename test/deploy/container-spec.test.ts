@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { freeAddress, subnetAt, subnetIndex } from '../../src/deploy/container-spec.ts';
+import { bridgeAddress, freeAddress, subnetAt, subnetIndex } from '../../src/deploy/container-spec.ts';
 
 describe('addresses', () => {
   test('each app has sixteen of its own', () => {
@@ -26,5 +26,10 @@ describe('addresses', () => {
     expect(freeAddress('10.0.0.0/28', ['10.0.0.3', '10.0.0.4'], 1)).toBe('10.0.0.5');
     const all = Array.from({ length: 13 }, (_, index) => `10.0.0.${index + 2}`);
     expect(freeAddress('10.0.0.0/28', all, 5)).toBeUndefined();
+  });
+
+  test('of a container tell where the requests of the router come from', () => {
+    expect(bridgeAddress('10.213.4.20')).toBe('10.213.4.17');
+    expect(bridgeAddress('10.213.4.14')).toBe('10.213.4.1');
   });
 });

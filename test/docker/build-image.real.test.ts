@@ -26,7 +26,7 @@ describe.each(builders)('a build with %s', (builder) => {
     expect(steps).toContainEqual(expect.stringMatching(/^\[\d\/\d\] RUN echo built > \/mark$/));
     expect(result.ok && result.steps).toBe(steps.length);
     expect((await run.printed(tag, ['cat', '/mark', '/hello'])).toString()).toBe('built\nhi');
-    expect(await run.engine.hasImage(tag)).toBe(true);
+    expect(await run.engine.inspectImage(tag)).toMatchObject({ workingDir: '/' });
     expect(await run.engine.listImages(run.label)).toContainEqual({
       id: result.ok ? result.imageId : '',
       tags: [tag],
@@ -244,7 +244,7 @@ describe.each(builders)('a build with %s', (builder) => {
     await expect(run.build(builder, {}, { contextDir: folder, tag })).rejects.toThrow(
       'could not read the files',
     );
-    expect(await run.engine.hasImage(tag)).toBe(false);
+    expect(await run.engine.inspectImage(tag)).toBeUndefined();
   });
 
   it('says when .dockerignore cannot be read', async () => {

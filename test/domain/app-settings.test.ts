@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { injectedEnv, parseAppSettings } from '../../src/domain/app-settings.ts';
+import { parseAppSettings } from '../../src/domain/app-settings.ts';
 
 const settings = (env: Record<string, string>) => {
   const parsed = parseAppSettings(env);
@@ -13,7 +13,7 @@ describe('what an app says about itself', () => {
       dockerfile: 'Dockerfile',
       builder: 'buildkit',
       port: 8080,
-      healthPath: '/',
+      healthPaths: ['/'],
       hooks: {
         preBuild: undefined,
         postBuild: undefined,
@@ -102,22 +102,26 @@ describe('what an app says about itself', () => {
   );
 
   test.each(['/', '/healthz', '/a/b?c=d&e=%20', '/../x'])('health path %j is taken', (path) => {
-    expect(settings({ CC_HEALTH_CHECK_PATH: path }).healthPath).toBe(path);
+    expect(settings({ CC_HEALTH_CHECK_PATH: path }).healthPaths).toEqual([path]);
+  });
+
+  test('health paths come in the order of their numbers, each once, empty ones do not count', () => {
+    const env = {
+      CC_HEALTH_CHECK_PATH_10: '/ten',
+      CC_HEALTH_CHECK_PATH_2: '/two',
+      CC_HEALTH_CHECK_PATH_3: '',
+      CC_HEALTH_CHECK_PATH: '/two',
+      CC_HEALTH_CHECK_PATH_X: '/x',
+    };
+    expect(settings(env).healthPaths).toEqual(['/two', '/ten']);
+    expect(parseAppSettings({ CC_HEALTH_CHECK_PATH_1: 'x' })).toMatchObject({
+      problems: [expect.stringContaining('CC_HEALTH_CHECK_PATH_1')],
+    });
   });
 
   test('everything that is wrong is said at once', () => {
     expect(parseAppSettings({ PORT: 'x', CC_DOCKER_BUILDX: 'maybe' })).toEqual({
       problems: ['CC_DOCKER_BUILDX must be true or false', 'PORT must be a port number from 1 to 65535'],
-    });
-  });
-
-  test('is told port, commit and number', () => {
-    expect(injectedEnv({ app: 'shop', number: 4, commit: 'abc' }, 9000)).toMatchObject({
-      PORT: '9000',
-      CC_APP_NAME: 'shop',
-      CC_DEPLOYMENT_ID: '4',
-      CC_COMMIT_ID: 'abc',
-      COMMIT_ID: 'abc',
     });
   });
 });

@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+
+/** What Clever Cloud's variables are made of. */
+export type InjectedFacts = {
+  /** `app_` and a UUID, the same for the whole life of the app. */
+  appId: string;
+  app: string;
+  /** Of the deployment, and of the release it makes. */
+  number: number;
+  commit: string;
+  port: number;
+};
+
+export type InstanceFacts = {
+  /** 0 for the first instance of a release. */
+  number: number;
+  /** The working directory in the image. */
+  home: string;
+  /** Where the router's requests come from. */
+  proxies: readonly string[];
+};
+
+/** For a Dockerfile's `ARG`s and secrets. An `ARG` that is not declared does not spoil the cache, whatever its value. */
+export function buildEnv(facts: InjectedFacts): Record<string, string> {
+  return { ...common(facts), INSTANCE_TYPE: 'build' };
+}
+
+export function hookEnv(facts: InjectedFacts, home: string): Record<string, string> {
+  return {
+    ...common(facts),
+    APP_HOME: home,
+    INSTANCE_TYPE: 'build',
+    INSTANCE_NUMBER: '0',
+    INSTANCE_ID: `${facts.app}-v${facts.number}-build`,
+    CC_PRETTY_INSTANCE_NAME: prettyName(`${facts.appId} ${facts.number} build`),
+  };
+}
+
+export function instanceEnv(facts: InjectedFacts, instance: InstanceFacts): Record<string, string> {
+  return {
+    ...common(facts),
+    APP_HOME: instance.home,
+    INSTANCE_TYPE: 'production',
+    INSTANCE_NUMBER: String(instance.number),
+    INSTANCE_ID: `${facts.app}-v${facts.number}-${instance.number}`,
+    CC_PRETTY_INSTANCE_NAME: prettyName(`${facts.appId} ${facts.number} ${instance.number}`),
+    CC_REVERSE_PROXY_IPS: instance.proxies.join(','),
+  };
+}
+
+function common({ appId, app, number, commit, port }: InjectedFacts): Record<string, string> {
+  return {
+    PORT: String(port),
+    APP_ID: appId,
+    CC_APP_NAME: app,
+    CC_DEPLOYMENT_ID: String(number),
+    CC_COMMIT_ID: commit,
+    COMMIT_ID: commit,
+  };
+}
+
+const moods = [
+  'brave calm clever eager fair fancy gentle glad happy jolly keen kind lively lucky merry mighty',
+  'neat noble polite proud quick quiet ready sharp shiny smart steady swift tidy warm wise witty',
+]
+  .join(' ')
+  .split(' ');
+const animals = [
+  'badger beaver bison camel crane dolphin eagle falcon ferret finch fox gecko heron ibex jackal koala',
+  'lemur lynx marten mole newt orca otter owl panda pony raven robin seal stork tapir wombat',
+]
+  .join(' ')
+  .split(' ');
+
+/** Easier to say than an id; the same for the same instance, so that every view of it agrees. */
+function prettyName(seed: string): string {
+  const [mood = 0, animal = 0, number = 0] = createHash('sha256').update(seed).digest();
+  return `${moods[mood % moods.length]}-${animals[animal % animals.length]}-${number}`;
+}

@@ -49,7 +49,8 @@ env
   .command('list', { isDefault: true })
   .option(...appOption)
   .option('--json')
-  .action(async (options: { app?: string; json?: boolean }) =>
+  .option('--expert', 'as NAME="value" lines, which `env import` reads back')
+  .action(async (options: { app?: string; json?: boolean; expert?: boolean }) =>
     (await import('./commands/env.ts')).listEnv(options),
   );
 env
@@ -59,6 +60,17 @@ env
   .option(...appOption)
   .action(async (pairs: string[], options: { app?: string }) =>
     (await import('./commands/env.ts')).setEnv(pairs, options),
+  );
+env
+  .command('import')
+  .description(
+    "set what a file or standard input lists: NAME=value lines, Clever Cloud's expert format or JSON",
+  )
+  .argument('[file]', 'default: standard input')
+  .option('--replace', 'also unset every variable it does not list')
+  .option(...appOption)
+  .action(async (file: string | undefined, options: { app?: string; replace?: boolean }) =>
+    (await import('./commands/env.ts')).importEnv(file, options),
   );
 env
   .command('unset')

@@ -2,15 +2,17 @@ import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import type { envShape } from '../api/contract.ts';
 import { problemWithEnvName } from '../domain/env.ts';
+import { formatExpert, parseEnvImport } from '../domain/env-import.ts';
 import { appName, call } from './api-client.ts';
 import { UsageError } from './exit-code.ts';
 import { printJson } from './print.ts';
 
 type Options = { app?: string; json?: boolean };
 
-export async function listEnv(options: Options): Promise<void> {
+export async function listEnv(options: Options & { expert?: boolean }): Promise<void> {
   const { env } = await call<typeof envShape>('GET', `/apps/${await appName(options.app)}/env`);
   if (options.json) return printJson(env);
+  if (options.expert) return void process.stdout.write(formatExpert(env));
   for (const [name, value] of Object.entries(env).sort(([a], [b]) => a.localeCompare(b))) {
     console.log(`${name}=${/^[\w@%+:,./-]*$/.test(value) ? value : JSON.stringify(value)}`);
   }
@@ -27,6 +29,22 @@ export async function setEnv(pairs: readonly string[], options: Options): Promis
     env.push([name, await readValue(pair.slice(equals + 1))]);
   }
   await change(Object.fromEntries(env), options);
+}
+
+/** From a file or standard input, in any of the formats of Clever Cloud's console; all or nothing. */
+export async function importEnv(
+  file: string | undefined,
+  options: Options & { replace?: boolean },
+): Promise<void> {
+  const parsed = parseEnvImport(await readValue(file === undefined || file === '-' ? '-' : `@${file}`));
+  if ('problems' in parsed) throw new UsageError(`nothing was imported: ${parsed.problems.join('; ')}`);
+  const app = await appName(options.app);
+  const before = (await call<typeof envShape>('GET', `/apps/${app}/env`)).env;
+  const env: Record<string, string | null> = { ...parsed.env };
+  if (options.replace) for (const name of Object.keys(before)) env[name] ??= null;
+  const changed = Object.entries(env).filter(([name, value]) => (before[name] ?? null) !== value);
+  if (changed.length === 0) return console.error('nothing to change');
+  await change(Object.fromEntries(changed), { ...options, app });
 }
 
 export async function unsetEnv(names: readonly string[], options: Options): Promise<void> {

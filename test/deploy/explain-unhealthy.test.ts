@@ -85,16 +85,13 @@ test('listening sockets are read from the kernelâ€™s table, without the engineâ€
     { address: '::', port: 443, loopbackOnly: false },
     { address: '::ffff:127.0.0.1', port: 5432, loopbackOnly: true },
   ]);
+});
 
-  test('of several paths every failing one is named with what it did', () => {
-    const unhealthy = new Map<string, Symptom>([
-      ['/ready', { kind: 'answered', status: 503 }],
-      ['/slow', { kind: 'silent' }],
-    ]);
-    const problem = explainUnhealthy(
-      { kind: 'answered', status: 503 },
-      { ...facts, unhealthy, pathCount: 3 },
-    );
-    expect(problem.reason).toBe('2 of 3 health checks failed: /ready 503, /slow no answer');
-  });
+test('of several paths every failing one is named with what it did', () => {
+  const unhealthy = new Map<string, Symptom>([
+    ['/ready', { kind: 'answered', status: 503 }],
+    ['/slow', { kind: 'silent' }],
+  ]);
+  const problem = explainUnhealthy({ kind: 'answered', status: 503 }, { ...facts, unhealthy, pathCount: 3 });
+  expect(problem.reason).toBe('2 of 3 health checks failed: /ready 503, /slow no answer');
 });

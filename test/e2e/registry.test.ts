@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { localDocker } from '../support/base-image.ts';
+import { watchingProcesses } from '../support/processes.ts';
 import { type Registry, registryPassword, registryUser, startRegistry } from '../support/registry.ts';
 import { appRepository, Rig } from '../support/rig.ts';
 
@@ -219,23 +220,4 @@ async function redisFiles(): Promise<string> {
   const folder = `${rig.dataDir}/redis/appendonlydir`;
   const files = await readdir(folder);
   return (await Promise.all(files.map((file) => readFile(`${folder}/${file}`, 'utf8')))).join('');
-}
-
-/** Every command line that was seen on this machine while something went on. */
-async function watchingProcesses<T>(going: Promise<T>): Promise<[T, string]> {
-  const seen = new Set<string>();
-  let isOver = false;
-  const watching = (async () => {
-    while (!isOver) {
-      for (const pid of (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry))) {
-        seen.add(await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''));
-      }
-    }
-  })();
-  try {
-    return [await going, [...seen].join('\n')];
-  } finally {
-    isOver = true;
-    await watching;
-  }
 }

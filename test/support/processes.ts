@@ -39,3 +39,22 @@ export async function family(pid: number): Promise<number[]> {
   );
   return [pid, ...nested.flat()];
 }
+
+/** Every command line that was seen on this machine while something went on. */
+export async function watchingProcesses<T>(going: Promise<T>): Promise<[T, string]> {
+  const seen = new Set<string>();
+  let isOver = false;
+  const watching = (async () => {
+    while (!isOver) {
+      for (const pid of (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry))) {
+        seen.add(await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''));
+      }
+    }
+  })();
+  try {
+    return [await going, [...seen].join('\n')];
+  } finally {
+    isOver = true;
+    await watching;
+  }
+}

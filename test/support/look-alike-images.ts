@@ -7,8 +7,9 @@ import { promisify } from 'node:util';
 import type Docker from 'dockerode';
 import { addBusybox, addFile, ensureImage, linkedLibraries } from './base-image.ts';
 
-/** The images docker-compose.yml and the Dockerfile start from. */
+/** The images that docker-compose.yml, the Dockerfile and the Dockerfiles of the tests start from. */
 const nodeName = 'node:20-bookworm-slim';
+const debianName = 'debian:bookworm-slim';
 const redisName = 'redis:7-alpine';
 
 const run = promisify(execFile);
@@ -22,6 +23,7 @@ export async function lookAlikeImages(docker: Docker): Promise<AsyncDisposable> 
   const lent: string[] = [];
   for (const [name, make] of [
     [nodeName, makeNodeImage],
+    [debianName, makeNodeImage], // a Debian that has more than it needs
     [redisName, makeRedisImage],
   ] as const) {
     const labels = await labelsOf(docker, name);

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { BuildResult } from '../docker/engine.ts';
 import { shortSha } from '../domain/app.ts';
 import { labels } from '../domain/container.ts';
@@ -8,6 +10,7 @@ import { safeText } from '../domain/safe-text.ts';
 import { type Attempt, injectedFacts } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 import { findDockerfile } from './find-dockerfile.ts';
+import { missingCommand } from './missing-command.ts';
 
 const lastLinesKept = 20;
 
@@ -20,6 +23,10 @@ export async function buildImage(
   const { deployment, settings, log, mask, tools, signal } = attempt;
   const dockerfile = await findDockerfile(checkoutDir, settings.dockerfile);
   if ('problem' in dockerfile) return dockerfile;
+
+  const text = await readFile(join(checkoutDir, dockerfile.path), 'utf8');
+  const commandless = await missingCommand(text, tools.engine);
+  if (commandless) return { problem: commandless };
 
   const began = performance.now();
   const name = safeText(settings.dockerfile, 100);

@@ -1,5 +1,5 @@
 import { isRegistryLogin, looksSecret } from '../domain/build-argument.ts';
-import { declaredArguments } from './dockerfile.ts';
+import { declaredArguments } from '../domain/dockerfile.ts';
 
 /** What is wrong with a Dockerfile that takes secrets as arguments: their values stay in the history of the image. */
 export function argumentWarnings(dockerfile: string): string[] {

@@ -1,5 +1,5 @@
 import { isKeptFromBuilds } from '../domain/build-argument.ts';
-import { declaredArguments } from './dockerfile.ts';
+import { declaredArguments } from '../domain/dockerfile.ts';
 
 /** The kernel's limit for one `NAME=value` of a process, its closing NUL included. */
 const longestVariable = 131_072;

@@ -1,5 +1,5 @@
+import { syntaxImage } from '../domain/dockerfile.ts';
 import type { BuildFailure } from './build-output.ts';
-import { syntaxImage } from './dockerfile.ts';
 import type { BuildResult } from './engine.ts';
 
 /** The builder's failure as one line for people, the same for both builders. */

@@ -1,3 +1,4 @@
+import type { ImageInspectInfo } from 'dockerode';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import { ensureNetwork, removeNetwork } from './app-network.ts';
@@ -77,7 +78,7 @@ export class DockerodeEngine implements Engine {
     const found = await this.#client.ask('looking for an image', (docker) =>
       docker.getImage(reference).inspect(),
     );
-    if (found.ok) return { id: found.value.Id, workingDir: found.value.Config.WorkingDir || '/' };
+    if (found.ok) return imageFacts(found.value);
     if (found.refusal.status === 404) return undefined;
     throw new Error(`could not inspect the image ${reference}: ${found.refusal.message}`);
   }
@@ -190,6 +191,13 @@ export class DockerodeEngine implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function imageFacts({ Id, Config }: ImageInspectInfo): ImageFacts {
+  // The types know lists only; the engine says null for none.
+  const lists: unknown[] = [Config.Cmd, Config.Entrypoint, Config.OnBuild];
+  const hasCommand = lists.some((list) => Array.isArray(list) && list.length > 0);
+  return { id: Id, workingDir: Config.WorkingDir || '/', hasCommand };
 }
 
 function isAtLeast(version: string, oldest: string): boolean {

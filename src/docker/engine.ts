@@ -26,8 +26,8 @@ export type BuildResult =
   | { ok: true; imageId: string; sizeBytes: number; steps: number; cachedSteps: number }
   | { ok: false; reason: string; command?: string; exitCode?: number };
 
-/** `workingDir` is absolute. */
-export type ImageFacts = { id: string; workingDir: string };
+/** `workingDir` is absolute. `hasCommand`: it can be started as it is, or an `ONBUILD` may see to it. */
+export type ImageFacts = { id: string; workingDir: string; hasCommand: boolean };
 
 export type LoginResult = { ok: true } | { ok: false; reason: string };
 

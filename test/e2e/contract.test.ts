@@ -35,6 +35,18 @@ describe('health paths', () => {
   });
 });
 
+test.each([
+  ['FROM scratch\nCOPY version /version\n', 'the image would have no command to start'],
+  ['FROM gantry-test/base:1\nRUN sleep 60\n', 'gantry-test/base:1 has none either'],
+])('a Dockerfile without a command is refused before it is built: %j', async (dockerfile, reason) => {
+  await using repo = await appRepository('web', { Dockerfile: dockerfile });
+  const push = await repo.push(await rig.pushUrl('commandless'));
+  expect(push.stderr).toContain(reason);
+  expect(push.stderr).toContain('hint: add CMD or ENTRYPOINT to the Dockerfile');
+  expect(push.stderr).not.toContain('Building');
+  expect(push.code).toBe(1);
+});
+
 describe('injected variables', () => {
   test('say what runs, where, and who asks; the id of the app and the name of the instance included', async () => {
     await using repo = await appRepository('web', {

@@ -99,7 +99,7 @@ describe('a push that fails', () => {
   ][] = [
     [
       'a build error',
-      'FROM gantry-test/base:1\nRUN echo about-to-fail && exit 7\n',
+      'FROM gantry-test/base:1\nRUN echo about-to-fail && exit 7\nCMD ["true"]\n',
       {},
       [/failed in "build"/, /about-to-fail/, /code 7/],
     ],

@@ -19,7 +19,7 @@ const apps = [visited, 'left', 'right', 'busy'];
 
 const page =
   'FROM gantry-test/base:1\nCOPY version /www/index.html\nCMD ["httpd","-f","-p","8080","-h","/www"]\n';
-const failing = 'FROM gantry-test/base:1\nCOPY version /x\nRUN false\n';
+const failing = 'FROM gantry-test/base:1\nCOPY version /x\nRUN false\nCMD ["true"]\n';
 const slow = page.replace('CMD', 'RUN sleep 2\nCMD');
 
 let rig: Rig;

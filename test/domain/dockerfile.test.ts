@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { declaredArguments, hereDocumentLine, syntaxImage } from '../../src/docker/dockerfile.ts';
+import {
+  declaredArguments,
+  hereDocumentLine,
+  imageToBringCommand,
+  syntaxImage,
+} from '../../src/domain/dockerfile.ts';
 
 describe('declared arguments', () => {
   it.each([
@@ -36,5 +41,23 @@ describe('here-documents', () => {
     ['FROM x\n# RUN <<EOF', undefined],
   ])('in %j', (dockerfile, line) => {
     expect(hereDocumentLine(dockerfile)).toBe(line);
+  });
+});
+
+describe('the image that has to bring the command', () => {
+  it.each([
+    ['FROM x\nRUN true', 'x'],
+    ['FROM scratch\nCOPY a /a', 'scratch'],
+    ['FROM --platform=linux/amd64 x:1 AS final\n', 'x:1'],
+    ['FROM x AS one\nCMD ["a"]\nFROM y\n', 'y'],
+    ['FROM x AS one\nFROM one AS two\nFROM Two\n', 'x'],
+    ['FROM x\n# CMD ["a"]\nRUN echo \\\n  CMD x\n', 'x'],
+    ['FROM x\nCMD ["a"]', undefined],
+    ['FROM x\n  entrypoint ["a"]', undefined],
+    ['FROM x AS one\nENTRYPOINT ["a"]\nFROM one\nRUN true', undefined],
+    ['ARG BASE=x\nFROM ${BASE}\n', undefined],
+    ['', undefined],
+  ])('in %j', (dockerfile, image) => {
+    expect(imageToBringCommand(dockerfile)).toBe(image);
   });
 });

@@ -98,6 +98,7 @@ export async function startServer(
   agent.start();
 
   const repositories = new Repositories(paths.repositories);
+  await repositories.removeUnused(async (app) => (await apps.get(app)) !== undefined);
   const branches = new BranchKeeper(repositories, logger);
   const pushes = new PushRegistry();
   const git = new GitEndpoint({

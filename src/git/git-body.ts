@@ -9,6 +9,7 @@ export function gitBody(req: IncomingMessage, service: GitService): Readable {
   if (req.headers['content-type'] !== `application/x-git-${service}-request`) {
     throw new GitRefusal(415, `the content type must be application/x-git-${service}-request`);
   }
+  if (req.headers['content-length'] === '0') throw new GitRefusal(400, 'the request is empty');
   switch (req.headers['content-encoding'] ?? 'identity') {
     case 'identity':
       return req;

@@ -51,6 +51,17 @@ export class Repositories {
     return this.open(app);
   }
 
+  /**
+   * Removes what refused first pushes leave: a repository without any ref that belongs to no app. Not while pushes run.
+   */
+  async removeUnused(isApp: (app: AppName) => Promise<boolean>): Promise<void> {
+    for (const app of await this.list()) {
+      if (await isApp(app)) continue;
+      const refs = await runGit(['for-each-ref', '--count=1'], { gitDir: this.path(app) });
+      if (refs === '') await this.remove(app);
+    }
+  }
+
   /** Forgets everything that was ever pushed to an app. */
   async remove(app: AppName): Promise<void> {
     const goner = join(this.root, `.old-${randomUUID()}`);

@@ -62,6 +62,17 @@ describe('the repositories of all apps', () => {
     expect(await readdir(repositories.root)).toEqual([]);
   });
 
+  it('is removed when it is nobody’s and nothing was ever accepted', async () => {
+    const { repositories, ...rest } = await pushed({ a: '1' });
+    await using _ = rest;
+    const [refused, live] = [parseAppName('refused') as AppName, parseAppName('live') as AppName];
+    await repositories.create(refused);
+    await repositories.create(live);
+    await repositories.removeUnused(async (name) => name === live);
+    // That a repository with a branch belongs to nobody must be a mistake: a store that is gone, for example.
+    expect((await repositories.list()).sort()).toEqual([live, app].sort());
+  });
+
   it('lists nothing where nothing is', async () => {
     expect(await new Repositories(join(root, 'missing')).list()).toEqual([]);
   });

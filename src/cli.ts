@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
+import type { scale, setOptions } from './commands/options.ts';
 
 /** Composition root of the command line. Commands load what they need themselves, so that the quick ones stay quick. */
 const program = new Command('gantry')
@@ -38,11 +39,43 @@ program
   .description('is the server there?')
   .action(async () => (await import('./commands/status.ts')).status());
 
-program
-  .command('apps')
-  .description('list the apps')
+const apps = program.command('apps').description('the apps, and what is decided about one');
+apps
+  .command('list', { isDefault: true })
   .option('--json')
   .action(async (options: { json?: boolean }) => (await import('./commands/apps.ts')).listApps(options));
+apps
+  .command('show')
+  .description('its size, network, volumes and the like')
+  .argument('<app>')
+  .option('--json')
+  .action(async (app: string, options: { json?: boolean }) =>
+    (await import('./commands/options.ts')).showApp(app, options),
+  );
+apps
+  .command('set')
+  .argument('<app>')
+  .addOption(new Option('--network <kind>', 'administrators only').choices(['bridge', 'host']))
+  .option('--docker-socket', 'let it have the Docker socket, and so this machine (administrators only)')
+  .option('--no-docker-socket')
+  .option('--task', 'a deployment runs the container once instead of serving it')
+  .option('--no-task')
+  .addOption(new Option('--swap <order>').choices(['start-first', 'stop-first', 'default']))
+  .option('--json')
+  .action(async (app: string, options: Parameters<typeof setOptions>[1]) =>
+    (await import('./commands/options.ts')).setOptions(app, options),
+  );
+program
+  .command('scale')
+  .description('size and number of the instances of an app; without options: show them')
+  .option(...appOption)
+  .option('--memory <size>', '512M, 2G or default')
+  .option('--cpus <cores>', '0.5, 2 or default')
+  .option('--instances <number>')
+  .option('--json')
+  .action(async (options: Parameters<typeof scale>[0]) =>
+    (await import('./commands/options.ts')).scale(options),
+  );
 
 const env = program.command('env').description("an app's variables");
 env

@@ -1,5 +1,6 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { parseMemory } from './domain/app-options.ts';
 
 /**
  * Every setting of the server and the worker. The README's table of variables is checked against `variables` by a test.
@@ -58,15 +59,6 @@ const seconds = (value: string): number | undefined => {
   return number > 0 ? Math.round(number * 1000) : undefined;
 };
 
-/** `512M`, `2G`, or a plain number of bytes; at least the engine's minimum of 6 MB. */
-function parseBytes(value: string): number | undefined {
-  const match = /^(\d{1,12})([KMG]?)$/i.exec(value);
-  if (!match) return undefined;
-  const unit = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 }[(match[2] ?? '').toUpperCase()] ?? 1;
-  const bytes = Number(match[1]) * unit;
-  return bytes >= 6 * 1024 ** 2 ? bytes : undefined;
-}
-
 const variable = <T>(
   parse: (text: string) => T | undefined,
   fallback: string,
@@ -123,7 +115,7 @@ export const variables = {
     'seconds requests in flight may take to finish on the old release',
   ),
   GANTRY_STOP_TIMEOUT: variable(seconds, '10', '30', 'seconds between SIGTERM and SIGKILL'),
-  GANTRY_APP_MEMORY: variable(parseBytes, '512M', '1G', 'memory limit of a container, swap off'),
+  GANTRY_APP_MEMORY: variable(parseMemory, '512M', '1G', 'memory limit of a container, swap off'),
   GANTRY_SUBNETS: variable(subnet, '10.213.0.0/16', '10.99.0.0/16', 'range the apps’ networks are cut from'),
   GANTRY_KEEP_RELEASES: variable(int(1, 1000), '10', '5', 'images of how many releases are kept'),
   GANTRY_CANCEL_ON_PUSH: variable(

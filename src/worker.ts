@@ -97,13 +97,12 @@ export async function startWorker(
           },
     allocateSubnet: async (app, taken) =>
       subnetAt(config.subnets, await apps.subnetIndex(app, taken.map(subnetIndex))),
-    switchRoute: async ({ deployment }, endpoint, image) => {
-      const { container, address, port, release } = endpoint;
+    switchRoute: async ({ deployment }, endpoints, image) => {
       const answer = await deployments.switchRoute(
         deployment.app,
         deployment.number,
         fence,
-        { container, address, port, release },
+        endpoints,
         image,
       );
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });

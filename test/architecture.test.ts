@@ -8,6 +8,7 @@ const src = fileURLToPath(new URL('../src', import.meta.url));
 /** Which folder may use which; `types` only as `import type`. Everybody may use config, errors and logger. */
 const allowed: Record<string, { values: string[]; types?: string[] }> = {
   domain: { values: [] },
+  'config.ts': { values: ['domain'] },
   docker: { values: ['domain'] },
   store: { values: ['domain'] },
   router: { values: ['domain'], types: ['store'] },

@@ -9,6 +9,7 @@ import type { Logger } from '../logger.ts';
 import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
+import { optionRoutes } from './option-routes.ts';
 
 export type ApiDeps = AppRoutesDeps &
   DeploymentRoutesDeps & {
@@ -47,6 +48,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
       request.account = await authenticate(request, deps.findToken);
     });
     await inner.register(appRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(optionRoutes(deps), { prefix: '/api/v1' });
     await inner.register(deploymentRoutes(deps), { prefix: '/api/v1' });
   });
   return api as unknown as FastifyInstance;

@@ -16,6 +16,20 @@ export const envShape = z.object({ env: z.record(z.string(), z.string()) });
 /** `null` removes a variable. */
 export const envChangeShape = z.strictObject({ env: z.record(z.string(), z.string().nullable()) });
 
+export const appOptionsShape = z.object({
+  /** Bytes and cores of each instance; `null` is the server's default. */
+  memory: z.number().nullable(),
+  cpus: z.number().nullable(),
+  instances: z.number(),
+  network: z.enum(['bridge', 'host']),
+  dockerSocket: z.boolean(),
+  task: z.boolean(),
+  swap: z.enum(['start-first', 'stop-first']).nullable(),
+  volumes: z.array(z.object({ name: z.string(), path: z.string() })),
+});
+
+export const appOptionsChangeShape = appOptionsShape.omit({ volumes: true }).partial().strict();
+
 export const deploymentShape = z.object({
   number: z.number(),
   state: z.string(),

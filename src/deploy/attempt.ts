@@ -40,8 +40,8 @@ export type DeployTools = {
   ) => Promise<HookResult>;
   /** A range for the app's network that is not in `taken`, sixteen addresses as `a.b.c.d/28`. */
   allocateSubnet: (app: AppName, taken: readonly string[]) => Promise<string>;
-  /** Records the release and points the route at the container; returns the route's version. */
-  switchRoute: (attempt: Attempt, endpoint: Endpoint, image: string) => Promise<number>;
+  /** Records the release and points the route at its containers; returns the route's version. */
+  switchRoute: (attempt: Attempt, endpoints: readonly Endpoint[], image: string) => Promise<number>;
   /** Takes the switch back: what served before serves again. */
   switchBack: (attempt: Attempt) => Promise<void>;
   /** Resolves when every router follows the version; false when none did within the limit. */
@@ -62,6 +62,11 @@ export type DeployTools = {
     memoryBytes: number;
   };
 };
+
+/** The limit of each instance. */
+export function memoryOf({ deployment, tools }: Attempt): number {
+  return deployment.options.memoryBytes ?? tools.limits.memoryBytes;
+}
 
 /** What the injected variables of this deployment are made of. */
 export function injectedFacts({ appId, deployment, settings }: Attempt): InjectedFacts {

@@ -1,7 +1,7 @@
 import type { ContainerState } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
-import type { Attempt } from './attempt.ts';
+import { type Attempt, memoryOf } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 import { explainUnhealthy, type Symptom, showSymptom } from './explain-unhealthy.ts';
 import { probeHttp } from './http-probe.ts';
@@ -17,8 +17,39 @@ const sayWhyAfterMs = 5000;
 /** A command that does not exist is a failed start, whenever it shows. */
 export type Unhealthy = Problem & { step: 'start' | 'health check' };
 
-/** Waits until the app answers 200 on all its paths, at its container's address, or cannot any more. */
-export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promise<Unhealthy | undefined> {
+/** Waits until every instance answers 200 on all the app's paths, at its own address, or one cannot any more. */
+export async function awaitHealthy(
+  attempt: Attempt,
+  instances: readonly Endpoint[],
+): Promise<Unhealthy | undefined> {
+  const [only] = instances;
+  if (only && instances.length === 1) return instanceHealthy(attempt, only, '');
+  let first: Unhealthy | undefined;
+  const others = new AbortController();
+  const signal = AbortSignal.any([attempt.signal, others.signal]);
+  await Promise.all(
+    instances.map(async (instance, number) => {
+      const label = `instance ${number}: `;
+      const unhealthy = await instanceHealthy({ ...attempt, signal }, instance, label).catch(
+        (error: unknown) => {
+          if (first) return undefined;
+          throw error;
+        },
+      );
+      if (!unhealthy || first) return;
+      first = { ...unhealthy, reason: `${label}${unhealthy.reason}` };
+      others.abort();
+    }),
+  );
+  return first;
+}
+
+/** `label` is put in front of what is said about it. */
+async function instanceHealthy(
+  attempt: Attempt,
+  candidate: Endpoint,
+  label: string,
+): Promise<Unhealthy | undefined> {
   const { settings, log, tools, signal } = attempt;
   const began = performance.now();
   const deadline = began + tools.limits.healthTimeoutMs;
@@ -52,7 +83,7 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
           else {
             unhealthy.delete(path);
             await log.detail(
-              `GET ${path} -> 200 after ${seconds(performance.now() - began)} (${tries === 1 ? '1 try' : `${tries} tries`})`,
+              `${label}GET ${path} -> 200 after ${seconds(performance.now() - began)} (${tries === 1 ? '1 try' : `${tries} tries`})`,
             );
           }
         }),
@@ -70,7 +101,7 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
           performance.now() - began,
         );
         await log.detail(
-          `not yet: ${[reason, ...details].join(', ')}; waiting up to ${seconds(tools.limits.healthTimeoutMs)}`,
+          `${label}not yet: ${[reason, ...details].join(', ')}; waiting up to ${seconds(tools.limits.healthTimeoutMs)}`,
         );
       }
       await pause(pauseMs, AbortSignal.any([signal, exit.signal]));
@@ -81,7 +112,7 @@ export async function awaitHealthy(attempt: Attempt, candidate: Endpoint): Promi
     const symptom: Symptom =
       state?.running && last !== undefined ? last : { kind: 'exited', state: state ?? 'gone' };
     if (symptom.kind !== 'exited' && settings.healthPaths.length > 1) {
-      for (const [path, how] of unhealthy) await log.detail(`GET ${path} -> ${showSymptom(how)}`);
+      for (const [path, how] of unhealthy) await log.detail(`${label}GET ${path} -> ${showSymptom(how)}`);
     }
     return await explain(attempt, candidate, unhealthy, symptom, performance.now() - began);
   } finally {
@@ -112,7 +143,7 @@ async function explain(
       port: candidate.port,
       listeners,
       waitedMs,
-      memoryBytes: attempt.tools.limits.memoryBytes,
+      memoryBytes: memoryOf(attempt),
     }),
     lastLines,
   };

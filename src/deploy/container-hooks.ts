@@ -3,13 +3,20 @@ import { messageOf } from '../errors.ts';
 import type { Attempt } from './attempt.ts';
 import { runHostHook } from './run-hook.ts';
 
-/** CC_RUN_SUCCEEDED_HOOK, inside the new container. Whatever it does, the deployment stays live. */
-export async function runSucceededHook(attempt: Attempt, live: Endpoint): Promise<void> {
-  const { log, settings, tools, signal } = attempt;
-  if (settings.hooks.runSucceeded === undefined) return;
-  await log.heading('Run-succeeded hook (in the container)');
+/** CC_RUN_SUCCEEDED_HOOK, inside every new container, as on Clever Cloud. Whatever it does, the deployment stays live. */
+export async function runSucceededHook(attempt: Attempt, live: readonly Endpoint[]): Promise<void> {
+  const command = attempt.settings.hooks.runSucceeded;
+  if (command === undefined) return;
+  await attempt.log.heading('Run-succeeded hook (in the container)');
+  for (const [instance, { container }] of live.entries()) {
+    if (live.length > 1) await attempt.log.detail(`instance ${instance}:`);
+    await runIn(attempt, container, command);
+  }
+}
+
+async function runIn({ log, tools, signal }: Attempt, container: string, command: string): Promise<void> {
   try {
-    const { exitCode } = await tools.engine.exec(live.container, settings.hooks.runSucceeded, log.output, {
+    const { exitCode } = await tools.engine.exec(container, command, log.output, {
       timeoutMs: tools.limits.hookTimeoutMs,
       signal,
     });

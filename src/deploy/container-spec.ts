@@ -1,23 +1,24 @@
 import type { ContainerSpec } from '../domain/container.ts';
 import { instanceEnv } from '../domain/injected-env.ts';
-import { type Attempt, injectedFacts } from './attempt.ts';
+import { type Attempt, injectedFacts, memoryOf } from './attempt.ts';
 import { objectLabels } from './build-image.ts';
 
-/** What to run for a release. `PORT` is always the port the router sends to, whatever the app's variables say. */
+/** What to run for one instance of a release. `PORT` is always the port the router sends to, whatever the app's variables say. */
 export function containerSpec(
   attempt: Attempt,
   image: { reference: string; workingDir: string },
   network: string,
   address: string,
+  instance: number,
 ): ContainerSpec {
   const { deployment, settings, appEnv, tools } = attempt;
   return {
-    name: `gantry-${tools.storeTag}-${deployment.app}-v${deployment.number}`,
+    name: `gantry-${tools.storeTag}-${deployment.app}-v${deployment.number}-${instance}`,
     image: image.reference,
     labels: objectLabels(attempt),
     env: {
       ...instanceEnv(injectedFacts(attempt), {
-        number: 0,
+        number: instance,
         home: image.workingDir,
         proxies: [bridgeAddress(address)],
       }),
@@ -26,7 +27,8 @@ export function containerSpec(
     },
     network,
     address,
-    memoryBytes: tools.limits.memoryBytes,
+    memoryBytes: memoryOf(attempt),
+    ...(deployment.options.cpus !== undefined && { cpus: deployment.options.cpus }),
     pidsLimit: 4096,
   };
 }

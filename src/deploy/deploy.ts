@@ -45,7 +45,7 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   }
   await using candidate = start.candidate;
 
-  const unhealthy = await awaitHealthy(attempt, candidate);
+  const unhealthy = await awaitHealthy(attempt, candidate.endpoints);
   if (unhealthy) {
     await runFailedHook(attempt, checkout.dir);
     return failed(unhealthy.step, unhealthy);
@@ -55,7 +55,7 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   if (unswitched) return failed('switch', unswitched);
 
   await reportDrain(attempt);
-  await runSucceededHook(attempt, candidate);
+  await runSucceededHook(attempt, candidate.endpoints);
   return { kind: 'live' };
 }
 

@@ -1,3 +1,4 @@
+import { showMemory } from '../domain/app-options.ts';
 import type { ContainerState } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import type { Listener } from './listening-sockets.ts';
@@ -107,7 +108,7 @@ function explainExit(state: ContainerState | 'gone', memoryBytes: number): Probl
   if (state.outOfMemory) {
     return {
       reason: `killed: out of memory (limit ${Math.round(memoryBytes / 1024 ** 2)} MiB)`,
-      hints: ['give it more memory (GANTRY_APP_MEMORY on the server) or make it use less'],
+      hints: [`give it more memory: gantry scale --memory ${showMemory(2 * memoryBytes)}`],
     };
   }
   const code = state.exitCode ?? 0;

@@ -6,11 +6,15 @@ import { safeText } from '../domain/safe-text.ts';
 import type { Attempt } from './attempt.ts';
 import { containerSpec, freeAddress } from './container-spec.ts';
 
-/** A running container that has not proved itself. It removes itself unless it is kept. */
-export type Candidate = Endpoint & { keep: () => void; [Symbol.asyncDispose]: () => Promise<void> };
+/** The running containers of a release that has not proved itself. They are removed unless they are kept. */
+export type Candidate = {
+  endpoints: readonly Endpoint[];
+  keep: () => void;
+  [Symbol.asyncDispose]: () => Promise<void>;
+};
 
-/** Where a candidate will live: the network of its app and an address nobody else holds. */
-export type Place = { network: string; address: string } | { problem: Problem };
+/** Where a candidate will live: the network of its app and an address per instance that nobody else holds. */
+export type Place = { network: string; addresses: readonly string[] } | { problem: Problem };
 
 /** Takes a while and needs nothing of the build, so it runs beside it. */
 export async function preparePlace(attempt: Attempt): Promise<Place> {
@@ -21,11 +25,21 @@ export async function preparePlace(attempt: Attempt): Promise<Place> {
   ]);
   const ours = siblings.filter((container) => container.labels[labels.store] === tools.storeId);
   const taken = ours.flatMap((container) => (container.address ? [container.address] : []));
-  const address = freeAddress(subnet, taken, deployment.number);
-  return address === undefined
-    ? { problem: { reason: 'no free address in the network of the app' } }
-    : { network, address };
+  const addresses: string[] = [];
+  const { instances } = deployment.options;
+  while (addresses.length < instances) {
+    const start = deployment.number * instances + addresses.length;
+    const address = freeAddress(subnet, [...taken, ...addresses], start);
+    if (address === undefined) return { problem: noAddress };
+    addresses.push(address);
+  }
+  return { network, addresses };
 }
+
+const noAddress: Problem = {
+  reason: 'no free address in the network of the app',
+  hints: ['older releases that still finish their requests hold the others; try again in a minute'],
+};
 
 /** Starts the new release beside the old one. Nothing here touches what serves. */
 export async function startCandidate(
@@ -35,36 +49,48 @@ export async function startCandidate(
 ): Promise<{ candidate: Candidate } | { problem: Problem }> {
   const { deployment, settings, tools, log } = attempt;
   const { engine } = tools;
-  await log.heading(`Starting v${deployment.number}`);
+  const { instances } = deployment.options;
+  await log.heading(`Starting v${deployment.number}${instances === 1 ? '' : `, ${instances} instances`}`);
   if ('problem' in place) return place;
-  const { network, address } = place;
 
   const facts = await engine.inspectImage(image);
   if (!facts) return { problem: imageIsGone };
   const { workingDir } = facts;
-  const spec = containerSpec(attempt, { reference: image, workingDir }, network, address);
-  const tooLong = tooLongToRun(spec.env);
+  const specs = place.addresses.map((address, instance) =>
+    containerSpec(attempt, { reference: image, workingDir }, place.network, address, instance),
+  );
+  const tooLong = specs.map(({ env }) => tooLongToRun(env)).find((name) => name !== undefined);
   if (tooLong)
     return {
       problem: { reason: `${tooLong} is longer than 128 KiB, which no container can be started with` },
     };
   attempt.guard();
-  const started = await engine.startContainer(spec);
-  if (!started.ok) return { problem: { reason: safeText(started.reason, 150) } };
+  const attempts = await Promise.allSettled(specs.map((spec) => engine.startContainer(spec)));
+  const started = attempts.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const containers = started.flatMap((result) => (result.ok ? [result.container] : []));
 
   let kept = false;
+  const remove = async (): Promise<void> => {
+    // What the engine cannot do now, the sweep does later; the reason of the failure must not be lost over it.
+    if (!kept) await Promise.allSettled(containers.map((container) => engine.stopAndRemove(container, 0)));
+  };
+  const broken = attempts.find((result) => result.status === 'rejected');
+  const refused = started.find((result) => !result.ok);
+  if (broken || refused) await remove();
+  if (broken) throw broken.reason;
+  if (refused) return { problem: { reason: safeText(refused.reason, 150) } };
+
   const candidate: Candidate = {
-    container: started.container,
-    address,
-    port: settings.port,
-    release: deployment.number,
+    endpoints: containers.map((container, instance) => ({
+      container,
+      address: place.addresses[instance] ?? '',
+      port: settings.port,
+      release: deployment.number,
+    })),
     keep: () => {
       kept = true;
     },
-    [Symbol.asyncDispose]: async () => {
-      // What the engine cannot do now, the sweep does later; the reason of the failure must not be lost over it.
-      if (!kept) await engine.stopAndRemove(started.container, 0).catch(() => {});
-    },
+    [Symbol.asyncDispose]: remove,
   };
   return { candidate };
 }

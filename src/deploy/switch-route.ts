@@ -1,4 +1,5 @@
 import type { Problem } from '../domain/deployment.ts';
+import type { Endpoint } from '../domain/route.ts';
 import { messageOf } from '../errors.ts';
 import type { Attempt } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
@@ -20,17 +21,17 @@ export async function switchRoute(
       : `Switching traffic v${serving} -> v${deployment.number}`,
   );
   attempt.guard();
-  // Whatever comes of the next call, the store may say that this container serves: only the sweep may remove it now.
+  // Whatever comes of the next call, the store may say that these containers serve: only the sweep may remove them now.
   candidate.keep();
-  const version = await tools.switchRoute(attempt, candidate, image);
-  return confirmSwitch(attempt, version, candidate.container);
+  const version = await tools.switchRoute(attempt, candidate.endpoints, image);
+  return confirmSwitch(attempt, version, candidate.endpoints);
 }
 
 /** Also where a deployment goes on whose worker died after its switch. */
 export async function confirmSwitch(
   attempt: Attempt,
   version: number,
-  container: string,
+  endpoints: readonly Endpoint[],
 ): Promise<Problem | undefined> {
   const { deployment, log, tools, signal } = attempt;
   const applied = (limitMs: number): Promise<boolean> =>
@@ -43,11 +44,10 @@ export async function confirmSwitch(
   if (isApplied) {
     // A candidate that crashed was to stay down and be looked at; what serves is to come back, also after a reboot.
     // The release serves; that it may not come back after a reboot is no reason to say anything else.
-    await tools.engine
-      .keep(container)
-      .catch((error: unknown) =>
+    await Promise.all(endpoints.map(({ container }) => tools.engine.keep(container))).catch(
+      (error: unknown) =>
         log.warning(`v${deployment.number} would not restart by itself: ${messageOf(error)}`),
-      );
+    );
     return undefined;
   }
   attempt.guard();

@@ -12,6 +12,7 @@ export function containerConfig(spec: ContainerSpec): ContainerCreateOptions {
       Init: true,
       // Equal to Memory means no swap; left out, the engine allows as much swap again.
       ...(spec.memoryBytes === undefined ? {} : { Memory: spec.memoryBytes, MemorySwap: spec.memoryBytes }),
+      ...(spec.cpus === undefined ? {} : { NanoCpus: Math.round(spec.cpus * 1e9) }),
       PidsLimit: spec.pidsLimit,
       SecurityOpt: ['no-new-privileges'],
       CapDrop: ['NET_RAW'],

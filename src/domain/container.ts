@@ -18,6 +18,8 @@ export type ContainerSpec = {
   address: string;
   /** The limit; swap is off. Absent: no limit. */
   memoryBytes?: number;
+  /** 0.5 is half a core. Absent: no limit. */
+  cpus?: number;
   pidsLimit: number;
 };
 

@@ -1,4 +1,5 @@
 import type { AppName, CommitSha } from './app.ts';
+import type { AppOptions } from './app-options.ts';
 
 /** What started a deployment. */
 export type Trigger = 'push' | 'redeploy';
@@ -24,6 +25,8 @@ export type Deployment = {
   /** Name of the account that asked for it. */
   by: string;
   noCache: boolean;
+  /** The app's options as they were when it was asked for. */
+  options: AppOptions;
   /** How often a worker began it; more than once when a worker died. */
   runs: number;
   /** The route points at its container: from here on it can only become live. */

@@ -157,9 +157,8 @@ async function begin(run: Run): Promise<DeployOutcome> {
 async function resumeSwitched(run: Run, deps: RunDeps): Promise<DeployOutcome> {
   const route = await deps.routes.get(run.deployment.app);
   const attempt: Attempt = { ...run, settings: settingsOf(run) };
-  const [live] = route?.live ?? [];
-  if (!route || !live) throw new Error('the route of the switched release is gone');
-  const problem = await confirmSwitch(attempt, route.version, live.container);
+  if (!route || route.live.length === 0) throw new Error('the route of the switched release is gone');
+  const problem = await confirmSwitch(attempt, route.version, route.live);
   if (problem) return { kind: 'failed', step: 'switch', ...problem };
   await reportDrain(attempt);
   return { kind: 'live' };

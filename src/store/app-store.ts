@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { App, AppName } from '../domain/app.ts';
+import { type AppOptions, readAppOptions } from '../domain/app-options.ts';
 import { keys, type StoreEvent } from './keys.ts';
 import type { Sealer } from './sealing.ts';
 
@@ -45,6 +46,14 @@ export class AppStore {
   async id(app: AppName): Promise<string> {
     await this.#redis.hsetnx(keys.app(app), 'id', `app_${randomUUID()}`);
     return (await this.#redis.hget(keys.app(app), 'id')) ?? '';
+  }
+
+  async options(app: AppName): Promise<AppOptions> {
+    return readAppOptions((await this.#redis.hget(keys.app(app), 'options')) ?? undefined);
+  }
+
+  async setOptions(app: AppName, options: AppOptions): Promise<void> {
+    await this.#redis.hset(keys.app(app), 'options', JSON.stringify(options));
   }
 
   async env(app: AppName): Promise<Record<string, string>> {

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { AppName, CommitSha } from '../domain/app.ts';
+import { readAppOptions } from '../domain/app-options.ts';
 import type { Deployment, DeploymentState, Trigger } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { keys } from './keys.ts';
@@ -98,14 +99,14 @@ export class DeploymentStore {
   }
 
   /**
-   * The commit of a swap: points the route at `endpoint` and records the release, in one step that a worker whose fence
+   * The commit of a swap: points the route at `endpoints` and records the release, in one step that a worker whose fence
    * is stale cannot pass. Returns the version of the route to wait for.
    */
   async switchRoute(
     app: AppName,
     number: number,
     fence: number,
-    endpoint: Endpoint,
+    endpoints: readonly Endpoint[],
     image: string,
   ): Promise<{ version: number } | 'stale'> {
     const version = (await this.#redis.eval(
@@ -119,7 +120,7 @@ export class DeploymentStore {
       keys.releases(app),
       fence,
       number,
-      JSON.stringify(endpoint),
+      JSON.stringify(endpoints),
       image,
       new Date().toISOString(),
       app,
@@ -221,6 +222,7 @@ function parseDeployment(app: AppName, number: number, fields: Record<string, st
     oldSha: fields.oldSha ?? '',
     by: fields.by ?? '',
     noCache: fields.noCache === '1',
+    options: readAppOptions(fields.options),
     runs: Number(fields.runs ?? 0),
     switched: fields.switched === '1',
     createdAt: date(fields.createdAt) ?? new Date(0),
@@ -261,7 +263,7 @@ if fields.branch ~= '' then redis.call('HSETNX', appKey, 'branch', fields.branch
 local flat = {}
 for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = value end
 redis.call('HSET', depPrefix .. number, 'state', 'queued', 'createdAt', now,
-  'env', cjson.encode(redis.call('HGETALL', envKey)), unpack(flat))
+  'env', cjson.encode(redis.call('HGETALL', envKey)), 'options', redis.call('HGET', appKey, 'options') or '', unpack(flat))
 redis.call('HSET', appKey, 'desired', number)
 redis.call('SET', requestKey, number, 'EX', 86400)
 if desired and redis.call('HGET', depPrefix .. desired, 'state') == 'queued' then
@@ -307,11 +309,11 @@ return tonumber(desired)
 
 const switchScript = `
 local appKey, depKey, routeKey, versionKey, releaseKey, releasesKey = unpack(KEYS)
-local fence, number, endpoint, image, now, app, channel = unpack(ARGV)
+local fence, number, endpoints, image, now, app, channel = unpack(ARGV)
 if redis.call('HGET', appKey, 'fence') ~= fence then return -1 end
 local old = redis.call('GET', routeKey)
 if redis.call('HGET', depKey, 'switched') == '1' then return cjson.decode(old).version end
-local route = {app = app, version = redis.call('INCR', versionKey), live = {cjson.decode(endpoint)}, draining = {}}
+local route = {app = app, version = redis.call('INCR', versionKey), live = cjson.decode(endpoints), draining = {}}
 if old then
   local before = cjson.decode(old)
   for _, list in ipairs({before.draining or {}, before.live or {}}) do
@@ -320,8 +322,8 @@ if old then
 end
 redis.call('SET', routeKey, cjson.encode(route))
 redis.call('HSET', depKey, 'routeBefore', old or '', 'liveBefore', redis.call('HGET', appKey, 'live') or '')
-local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env')
-redis.call('HSET', releaseKey, 'image', image, 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'createdAt', now)
+local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env', 'options')
+redis.call('HSET', releaseKey, 'image', image, 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'options', dep[5] or '', 'createdAt', now)
 redis.call('ZADD', releasesKey, number, number)
 redis.call('HSET', depKey, 'switched', '1')
 redis.call('HSET', appKey, 'live', number)

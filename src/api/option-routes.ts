@@ -1,0 +1,68 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
+import { canDeploy, isAdmin } from '../domain/account.ts';
+import { type AppOptions, problemWithAppOptions, smallestMemory } from '../domain/app-options.ts';
+import { UserError } from '../errors.ts';
+import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
+import { appOptionsChangeShape, appOptionsShape } from './contract.ts';
+
+/** What an app is given and how its releases are swapped. */
+export function optionRoutes(deps: Pick<AppRoutesDeps, 'apps'>): FastifyPluginAsyncZod {
+  return async (api) => {
+    api.get(
+      '/apps/:app/options',
+      { schema: { params: appParams, response: { 200: appOptionsShape } } },
+      async ({ account, params }) => {
+        const app = await requireApp(deps, account, params.app);
+        return describe(await deps.apps.options(app.name));
+      },
+    );
+
+    api.patch(
+      '/apps/:app/options',
+      { schema: { params: appParams, body: appOptionsChangeShape, response: { 200: appOptionsShape } } },
+      async ({ account, params, body }) => {
+        const app = await requireApp(deps, account, params.app);
+        if (!canDeploy(account, app.name))
+          throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
+        // Both give an app more of the machine than its container.
+        if (!isAdmin(account) && (body.network === 'host' || body.dockerSocket === true))
+          throw new UserError(
+            'FORBIDDEN',
+            'only an administrator gives an app the network of the host or the Docker socket',
+          );
+        const options = changed(await deps.apps.options(app.name), body);
+        const problem = problemWithAppOptions(options);
+        if (problem) throw new UserError('INVALID', problem);
+        await deps.apps.setOptions(app.name, options);
+        return describe(options);
+      },
+    );
+  };
+}
+
+function changed(options: AppOptions, change: z.infer<typeof appOptionsChangeShape>): AppOptions {
+  const { memory, cpus, swap, ...rest } = change;
+  if (typeof memory === 'number' && memory < smallestMemory)
+    throw new UserError('INVALID', 'memory is at least 6M, which is the least a container can have');
+  return {
+    ...options,
+    ...(Object.fromEntries(
+      Object.entries(rest).filter(([, value]) => value !== undefined),
+    ) as Partial<AppOptions>),
+    ...(memory !== undefined && { memoryBytes: memory ?? undefined }),
+    ...(cpus !== undefined && { cpus: cpus ?? undefined }),
+    ...(swap !== undefined && { swap: swap ?? undefined }),
+  };
+}
+
+function describe(options: AppOptions): z.infer<typeof appOptionsShape> {
+  const { memoryBytes, cpus, swap, volumes, ...rest } = options;
+  return {
+    ...rest,
+    memory: memoryBytes ?? null,
+    cpus: cpus ?? null,
+    swap: swap ?? null,
+    volumes: [...volumes],
+  };
+}

@@ -1,0 +1,84 @@
+import type { z } from 'zod';
+import type { appOptionsChangeShape, appOptionsShape } from '../api/contract.ts';
+import { parseMemory, showMemory } from '../domain/app-options.ts';
+import { appName, call } from './api-client.ts';
+import { UsageError } from './exit-code.ts';
+import { printJson, printTable } from './print.ts';
+
+type Options = z.infer<typeof appOptionsShape>;
+type Change = z.infer<typeof appOptionsChangeShape>;
+
+type ScaleFlags = { app?: string; json?: boolean; memory?: string; cpus?: string; instances?: string };
+
+/** Without a size it shows the sizes. `default` takes one back. */
+export async function scale(flags: ScaleFlags): Promise<void> {
+  const change: Change = {
+    ...(flags.memory !== undefined && { memory: readMemory(flags.memory) }),
+    ...(flags.cpus !== undefined && {
+      cpus: flags.cpus === 'default' ? null : readNumber('cpus', flags.cpus),
+    }),
+    ...(flags.instances !== undefined && { instances: readNumber('instances', flags.instances) }),
+  };
+  await changeOrShow(await appName(flags.app), change, flags.json);
+}
+
+type SetFlags = {
+  json?: boolean;
+  network?: string;
+  dockerSocket?: boolean;
+  task?: boolean;
+  swap?: string;
+};
+
+export async function setOptions(app: string, flags: SetFlags): Promise<void> {
+  const change = {
+    ...(flags.network !== undefined && { network: flags.network as Options['network'] }),
+    ...(flags.dockerSocket !== undefined && { dockerSocket: flags.dockerSocket }),
+    ...(flags.task !== undefined && { task: flags.task }),
+    ...(flags.swap !== undefined && {
+      swap: flags.swap === 'default' ? null : (flags.swap as NonNullable<Options['swap']>),
+    }),
+  };
+  if (Object.keys(change).length === 0) throw new UsageError('what is to be set? see gantry apps set --help');
+  await changeOrShow(encodeURIComponent(app), change, flags.json);
+}
+
+export async function showApp(app: string, flags: { json?: boolean }): Promise<void> {
+  await changeOrShow(encodeURIComponent(app), {}, flags.json);
+}
+
+async function changeOrShow(app: string, change: Change, json: boolean | undefined): Promise<void> {
+  const isChange = Object.keys(change).length > 0;
+  const options = isChange
+    ? await call<typeof appOptionsShape>('PATCH', `/apps/${app}/options`, change)
+    : await call<typeof appOptionsShape>('GET', `/apps/${app}/options`);
+  if (json) printJson(options);
+  else printTable(['OPTION', 'VALUE'], rows(options));
+  if (isChange) console.error('in force with the next deployment: git push clever main:redeploy');
+}
+
+function rows(options: Options): string[][] {
+  return [
+    ['memory', options.memory === null ? 'default' : showMemory(options.memory)],
+    ['cpus', options.cpus === null ? 'default' : String(options.cpus)],
+    ['instances', String(options.instances)],
+    ['network', options.network],
+    ['docker socket', options.dockerSocket ? 'allowed' : 'no'],
+    ['task', options.task ? 'yes' : 'no'],
+    ['swap', options.swap ?? 'default'],
+    ...options.volumes.map(({ name, path }) => ['volume', `${name}:${path}`]),
+  ];
+}
+
+function readMemory(text: string): number | null {
+  if (text === 'default') return null;
+  const bytes = parseMemory(text);
+  if (bytes === undefined)
+    throw new UsageError(`"${text}" is no size of a memory: write 512M or 2G, at least 6M`);
+  return bytes;
+}
+
+function readNumber(what: string, text: string): number {
+  if (!/^\d{1,4}(\.\d{1,3})?$/.test(text)) throw new UsageError(`"${text}" is no number of ${what}`);
+  return Number(text);
+}

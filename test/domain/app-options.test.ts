@@ -1,0 +1,48 @@
+import { describe, expect, test } from 'vitest';
+import {
+  parseMemory,
+  problemWithAppOptions,
+  readAppOptions,
+  showMemory,
+} from '../../src/domain/app-options.ts';
+
+const options = readAppOptions(undefined);
+
+describe('options of an app', () => {
+  test('are the default where nothing is stored, and stay readable when one is added', () => {
+    expect(options).toMatchObject({ instances: 1, network: 'bridge', dockerSocket: false, volumes: [] });
+    expect(readAppOptions('')).toEqual(options);
+    expect(readAppOptions('{"instances":3}')).toEqual({ ...options, instances: 3 });
+    expect(problemWithAppOptions(options)).toBeUndefined();
+  });
+
+  test.each([
+    [{ instances: 0 }, '1 to 6 instances'],
+    [{ instances: 7 }, '1 to 6 instances'],
+    [{ instances: 1.5 }, '1 to 6 instances'],
+    [{ cpus: 0 }, 'cores'],
+    [{ cpus: Number.NaN }, 'cores'],
+    [{ network: 'host', instances: 2 } as const, 'one instance'],
+    [{ network: 'host', swap: 'start-first' } as const, 'stop-first'],
+  ])('%j is refused', (change, problem) => {
+    expect(problemWithAppOptions({ ...options, ...change })).toContain(problem);
+  });
+});
+
+describe('sizes of memory', () => {
+  test.each([
+    ['512M', 536_870_912, '512M'],
+    ['512mb', 536_870_912, '512M'],
+    ['1.5G', undefined, ''],
+    ['1536MiB', 1_610_612_736, '1.5G'],
+    ['2G', 2_147_483_648, '2G'],
+    ['6291456', 6_291_456, '6M'],
+    ['5M', undefined, ''],
+    ['', undefined, ''],
+    ['-1M', undefined, ''],
+    ['lots', undefined, ''],
+  ])('%j', (text, bytes, shown) => {
+    expect(parseMemory(text)).toBe(bytes);
+    expect(bytes === undefined ? '' : showMemory(bytes)).toBe(shown);
+  });
+});

@@ -35,6 +35,11 @@ program
   .description('deploy a small app twice and show it')
   .action(async () => (await import('./commands/demo.ts')).demo());
 program
+  .command('doctor')
+  .description('what this machine has and lacks for a server, and how to mend it')
+  .option('--json')
+  .action(async (options: { json?: boolean }) => (await import('./commands/doctor.ts')).doctor(options));
+program
   .command('status')
   .description('is the server there?')
   .action(async () => (await import('./commands/status.ts')).status());

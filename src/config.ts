@@ -27,6 +27,10 @@ export type Config = Readonly<{
   concurrency: number;
   hookUser: string;
   hookTimeoutMs: number;
+  hookMemoryBytes: number;
+  hookProcesses: number;
+  /** How hooks are kept apart; never less than asked. */
+  hookSandbox: 'auto' | 'bubblewrap' | 'unshare';
   buildTimeoutMs: number;
   healthTimeoutMs: number;
   drainTimeoutMs: number;
@@ -101,6 +105,19 @@ export const variables = {
   GANTRY_CONCURRENCY: variable(int(1, 64), '2', '4', 'deployments at the same time'),
   GANTRY_HOOK_USER: variable(text, 'gantry-hook', 'nobody', 'unprivileged user the host hooks run as'),
   GANTRY_HOOK_TIMEOUT: variable(seconds, '600', '120', 'seconds a host hook may take'),
+  GANTRY_HOOK_MEMORY: variable(
+    parseMemory,
+    '2G',
+    '512M',
+    'memory of a host hook, all its processes together',
+  ),
+  GANTRY_HOOK_PROCESSES: variable(int(16, 100_000), '512', '256', 'processes and threads of a host hook'),
+  GANTRY_HOOK_SANDBOX: variable(
+    sandboxWish,
+    'auto',
+    'bubblewrap',
+    '`bubblewrap` or `unshare` instead of the best there is; a hook is refused rather than run with less',
+  ),
   GANTRY_BUILD_TIMEOUT: variable(seconds, '3600', '900', 'seconds a build may take'),
   GANTRY_HEALTH_TIMEOUT: variable(
     seconds,
@@ -147,6 +164,10 @@ function subnet(value: string): string | undefined {
   return match && Number(match[1]) < 224 && Number(match[2]) < 256 ? value : undefined;
 }
 
+function sandboxWish(value: string): 'auto' | 'bubblewrap' | 'unshare' | undefined {
+  return value === 'auto' || value === 'bubblewrap' || value === 'unshare' ? value : undefined;
+}
+
 function dockerHost(value: string): string | undefined {
   return value.startsWith('unix:///') ? value.slice('unix://'.length) : undefined;
 }
@@ -180,6 +201,9 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     concurrency: read('GANTRY_CONCURRENCY'),
     hookUser: read('GANTRY_HOOK_USER'),
     hookTimeoutMs: read('GANTRY_HOOK_TIMEOUT'),
+    hookMemoryBytes: read('GANTRY_HOOK_MEMORY'),
+    hookProcesses: read('GANTRY_HOOK_PROCESSES'),
+    hookSandbox: read('GANTRY_HOOK_SANDBOX'),
     buildTimeoutMs: read('GANTRY_BUILD_TIMEOUT'),
     healthTimeoutMs: read('GANTRY_HEALTH_TIMEOUT'),
     drainTimeoutMs: read('GANTRY_DRAIN_TIMEOUT'),

@@ -1,10 +1,12 @@
-import { readFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, realpath } from 'node:fs/promises';
 import type { Redis } from 'ioredis';
 import { appUrl, type Config, dataPaths } from './config.ts';
 import type { DeployTools } from './deploy/attempt.ts';
 import { subnetAt, subnetIndex } from './deploy/container-spec.ts';
-import { runInSandbox } from './deploy/hook-sandbox.ts';
+import { sweepCgroups } from './deploy/hook-cgroup.ts';
+import { type HookHost, probeHookHost } from './deploy/hook-host.ts';
+import { type HookResult, type HookRun, runInSandbox } from './deploy/hook-sandbox.ts';
+import { describeLevel } from './deploy/sandbox-level.ts';
 import { type SweepFacts, sweepCheckouts, sweepContainers, sweepImages } from './deploy/sweep.ts';
 import { DockerodeEngine } from './docker/dockerode-engine.ts';
 import type { AppName } from './domain/app.ts';
@@ -69,10 +71,16 @@ export async function startWorker(
   await engine.check().catch((err: unknown) => logger.error({ err }, 'the Docker engine cannot be used now'));
   const queue = new DeployQueue(connect());
 
-  const hookUser = lookUpUser(config.hookUser);
+  const sandbox = await probeHookHost(config.hookSandbox, config.hookUser);
+  if ('level' in sandbox.choice)
+    logger.info({ level: describeLevel(sandbox.choice.level) }, 'hooks are sandboxed');
+  else logger.warn({ reason: sandbox.choice.refused }, 'hooks are refused; gantry doctor says what to do');
+  if (sandbox.cgroup) await sweepCgroups(sandbox.cgroup);
   const limits = {
     buildTimeoutMs: config.buildTimeoutMs,
     hookTimeoutMs: config.hookTimeoutMs,
+    hookMemoryBytes: config.hookMemoryBytes,
+    hookProcesses: config.hookProcesses,
     healthTimeoutMs: config.healthTimeoutMs,
     stopTimeoutMs: config.stopTimeoutMs,
     memoryBytes: config.appMemoryBytes,
@@ -81,20 +89,7 @@ export async function startWorker(
   const toolsFor = (fence: number): DeployTools => ({
     engine,
     repository: (app) => repositories.open(app),
-    runHook: async (command, checkout, env, report, signal) =>
-      hookUser
-        ? runInSandbox(
-            command,
-            checkout,
-            env,
-            { ...hookUser, dataDir: config.dataDir, timeoutMs: config.hookTimeoutMs },
-            report,
-            signal,
-          )
-        : {
-            kind: 'refused',
-            reason: `there is no user ${config.hookUser} on this machine (GANTRY_HOOK_USER)`,
-          },
+    runHook: (run) => runHook(config, sandbox, run),
     allocateSubnet: async (app, taken) =>
       subnetAt(config.subnets, await apps.subnetIndex(app, taken.map(subnetIndex))),
     switchRoute: async ({ deployment }, endpoints, image) => {
@@ -201,10 +196,19 @@ export async function startWorker(
   };
 }
 
-function lookUpUser(name: string): { uid: number; gid: number } | undefined {
-  const line = readFileSync('/etc/passwd', 'utf8')
-    .split('\n')
-    .find((entry) => entry.startsWith(`${name}:`));
-  const [, , uid, gid] = line?.split(':') ?? [];
-  return uid && gid && Number(uid) !== 0 ? { uid: Number(uid), gid: Number(gid) } : undefined;
+async function runHook(config: Config, host: HookHost, run: HookRun): Promise<HookResult> {
+  const { choice, user, cgroup } = host;
+  if ('refused' in choice || !user)
+    return { kind: 'refused', reason: 'refused' in choice ? choice.refused : 'there is no user for hooks' };
+  const dockerSocket = await realpath(config.dockerSocket).catch(() => undefined);
+  return runInSandbox(run, {
+    ...user,
+    walls: choice.level.walls,
+    cgroup,
+    dataDir: config.dataDir,
+    dockerSocket,
+    timeoutMs: config.hookTimeoutMs,
+    memoryBytes: config.hookMemoryBytes,
+    processes: config.hookProcesses,
+  });
 }

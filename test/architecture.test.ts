@@ -27,6 +27,7 @@ const roots = [
   'commands/start.ts',
   'commands/run-part.ts',
   'commands/down.ts',
+  'commands/doctor.ts',
 ];
 const everywhere = ['config.ts', 'errors.ts', 'logger.ts'];
 

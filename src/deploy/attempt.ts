@@ -6,7 +6,7 @@ import type { InjectedFacts } from '../domain/injected-env.ts';
 import type { Endpoint } from '../domain/route.ts';
 import type { Repository } from '../git/repository.ts';
 import type { DeployLog } from './deploy-log.ts';
-import type { HookResult } from './hook-sandbox.ts';
+import type { HookResult, HookRun } from './hook-sandbox.ts';
 
 /** A deployment at work: what is to be done, with what, and how to tell. Handed from step to step. */
 export type Attempt = {
@@ -31,13 +31,7 @@ export type Attempt = {
 export type DeployTools = {
   engine: Engine;
   repository: (app: AppName) => Repository;
-  runHook: (
-    command: string,
-    checkout: string,
-    env: Readonly<Record<string, string>>,
-    report: (lines: string[]) => Promise<void>,
-    signal: AbortSignal,
-  ) => Promise<HookResult>;
+  runHook: (run: HookRun) => Promise<HookResult>;
   /** A range for the app's network that is not in `taken`, sixteen addresses as `a.b.c.d/28`. */
   allocateSubnet: (app: AppName, taken: readonly string[]) => Promise<string>;
   /** Records the release and points the route at its containers; returns the route's version. */
@@ -56,6 +50,8 @@ export type DeployTools = {
   limits: {
     buildTimeoutMs: number;
     hookTimeoutMs: number;
+    hookMemoryBytes: number;
+    hookProcesses: number;
     healthTimeoutMs: number;
     switchTimeoutMs: number;
     stopTimeoutMs: number;

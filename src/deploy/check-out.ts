@@ -7,7 +7,12 @@ import { safeText } from '../domain/safe-text.ts';
 import type { Attempt } from './attempt.ts';
 
 /** A folder with the files of a commit. It goes when the deployment ends, however it ends. */
-export type Checkout = { dir: string; [Symbol.asyncDispose]: () => Promise<void> };
+export type Checkout = {
+  dir: string;
+  /** Where the app is in it: the same, or the folder that APP_FOLDER names. */
+  appDir: string;
+  [Symbol.asyncDispose]: () => Promise<void>;
+};
 
 /** Writes the commit's files into a folder that no other deployment has seen. */
 export async function checkOut(attempt: Attempt): Promise<{ checkout: Checkout } | { problem: Problem }> {
@@ -24,7 +29,11 @@ export async function checkOut(attempt: Attempt): Promise<{ checkout: Checkout }
     branchMoved(attempt),
     repository.checkout(deployment.commit, dir, signal),
   ]);
-  const checkout: Checkout = { dir, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) };
+  const checkout: Checkout = {
+    dir,
+    appDir: dir,
+    [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }),
+  };
 
   if (moved) {
     await checkout[Symbol.asyncDispose]();

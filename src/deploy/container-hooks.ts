@@ -1,6 +1,7 @@
 import type { Endpoint } from '../domain/route.ts';
 import { messageOf } from '../errors.ts';
 import type { Attempt } from './attempt.ts';
+import type { Checkout } from './check-out.ts';
 import { runHostHook } from './run-hook.ts';
 
 /** CC_RUN_SUCCEEDED_HOOK, inside every new container, as on Clever Cloud. Whatever it does, the deployment stays live. */
@@ -31,12 +32,7 @@ async function runIn({ log, tools, signal }: Attempt, container: string, command
 }
 
 /** CC_RUN_FAILED_HOOK, on the host: the container it would belong to did not start. */
-export async function runFailedHook(attempt: Attempt, checkoutDir: string): Promise<void> {
-  const problem = await runHostHook(
-    attempt,
-    'run-failed hook',
-    attempt.settings.hooks.runFailed,
-    checkoutDir,
-  );
+export async function runFailedHook(attempt: Attempt, checkout: Checkout): Promise<void> {
+  const problem = await runHostHook(attempt, 'run-failed hook', attempt.settings.hooks.runFailed, checkout);
   if (problem) await attempt.log.warning(`the run-failed hook failed: ${problem.reason}`);
 }

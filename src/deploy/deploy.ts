@@ -26,28 +26,28 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const login = await logInToRegistry(attempt);
   if ('problem' in login) return failed('registry login', login.problem);
 
-  const preBuild = await runHostHook(attempt, 'pre-build hook', hooks.preBuild, checkout.dir);
+  const preBuild = await runHostHook(attempt, 'pre-build hook', hooks.preBuild, checkout);
   if (preBuild) return failed('pre-build hook', preBuild);
 
-  const build = await buildImage(attempt, checkout.dir, login.credentials);
+  const build = await buildImage(attempt, checkout.appDir, login.credentials);
   if ('problem' in build) return failed('build', build.problem);
 
-  const postBuild = await runHostHook(attempt, 'post-build hook', hooks.postBuild, checkout.dir);
+  const postBuild = await runHostHook(attempt, 'post-build hook', hooks.postBuild, checkout);
   if (postBuild) return failed('post-build hook', postBuild);
 
-  const preRun = await runHostHook(attempt, 'pre-run hook', hooks.preRun, checkout.dir);
+  const preRun = await runHostHook(attempt, 'pre-run hook', hooks.preRun, checkout);
   if (preRun) return failed('pre-run hook', preRun);
 
   const start = await startCandidate(attempt, build.image, await place);
   if ('problem' in start) {
-    await runFailedHook(attempt, checkout.dir);
+    await runFailedHook(attempt, checkout);
     return failed('start', start.problem);
   }
   await using candidate = start.candidate;
 
   const unhealthy = await awaitHealthy(attempt, candidate.endpoints);
   if (unhealthy) {
-    await runFailedHook(attempt, checkout.dir);
+    await runFailedHook(attempt, checkout);
     return failed(unhealthy.step, unhealthy);
   }
 

@@ -1,124 +1,201 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { dirname, join, relative } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { messageOf } from '../errors.ts';
+import { type CgroupPlace, HookCgroup } from './hook-cgroup.ts';
+import { bubblewrap, namespaces, systemPath, unshareMounts } from './hook-host.ts';
 import { readLines } from './read-lines.ts';
+import type { Walls } from './sandbox-level.ts';
 
 export type SandboxSettings = {
+  walls: Walls;
+  /** Absent: memory is limited per process, and processes for all hooks of the machine together. */
+  cgroup: CgroupPlace | undefined;
   /** Unprivileged; needs no password entry beyond its numbers. */
   uid: number;
   gid: number;
   /** Hidden from the hook, all but the checkout. */
   dataDir: string;
+  /** The engine's socket, hidden as well, whoever may use it. */
+  dockerSocket?: string | undefined;
   timeoutMs: number;
+  memoryBytes: number;
+  processes: number;
 };
 
-export type HookResult =
+export type HookRun = {
+  command: string;
+  /** All of the data folder the hook sees, and may write to. */
+  checkout: string;
+  /** Where it starts: the checkout, or a folder in it. */
+  folder: string;
+  env: Readonly<Record<string, string>>;
+  report: (lines: string[]) => Promise<void>;
+  signal: AbortSignal;
+};
+
+export type HookResult = (
   | { kind: 'exited'; code: number }
   | { kind: 'killed'; signal: string }
   | { kind: 'timed out' }
   /** The sandbox itself could not be made; nothing of the app ran. */
-  | { kind: 'refused'; reason: string };
+  | { kind: 'refused'; reason: string }
+) & {
+  /** Limits it ran into, which may be why it ended. Known with cgroups only. */
+  reached?: readonly ('memory' | 'processes')[];
+};
+
+/** The largest file a hook can write. */
+export const largestFileBytes = 10 * 1024 ** 3;
 
 /**
- * Runs as root in new mount and PID namespaces: hides the data folder and /tmp behind empty file systems, puts the
- * checkout back at its place, limits resources, drops every privilege, and only then brings in the app's variables.
- *
- * They travel as GANTRY_0, GANTRY_1, ... holding `NAME=value`, so that no LD_PRELOAD or PATH of an app reaches a program
- * that still has privileges, and no value is ever on a command line. The text is constant: nothing of an app is in it.
+ * The texts that run before the hook's own command. They are constant: nothing of an app is in them. What differs comes
+ * in as variables of ours; the app's variables and its command come over file descriptor 3 and are read by the last step,
+ * when every privilege is gone. So no LD_PRELOAD or PATH of an app ever reaches a program that has privileges, and no value
+ * is ever on a command line.
  */
 const enter = `
 set -e
+for folder in $GANTRY_CGROUPS; do echo 0 >"$folder/cgroup.procs"; done
+chown -hR "$GANTRY_UID:$GANTRY_GID" "$GANTRY_CHECKOUT"
+exec "$@"
+`;
+
+/** The walls of \`unshare\`: empty file systems over what is not the hook's business, the checkout back at its place. */
+const hide = `
+set -e
 exec 9<"$GANTRY_CHECKOUT"
-mount -t tmpfs -o mode=1777,size=512m,nosuid,nodev tmpfs /tmp
+for folder in /tmp /var/tmp /dev/shm; do
+  [ ! -d "$folder" ] || mount -t tmpfs -o mode=1777,size=512m,nosuid,nodev tmpfs "$folder"
+done
 mkdir -p "$GANTRY_DATA_DIR"
 mount -t tmpfs -o mode=755,size=1m tmpfs "$GANTRY_DATA_DIR"
 mkdir -p "$GANTRY_CHECKOUT"
 mount --no-canonicalize --bind /proc/self/fd/9 "$GANTRY_CHECKOUT"
 exec 9<&-
-cd "$GANTRY_CHECKOUT"
-chown -hR "$GANTRY_UID:$GANTRY_GID" .
-exec prlimit --core=0 --nproc=1024 --fsize=10737418240 --nofile=4096 \
+[ ! -e "$GANTRY_DOCKER_SOCKET" ] || mount --bind /dev/null "$GANTRY_DOCKER_SOCKET"
+exec "$@"
+`;
+
+const drop = `
+set -e
+cd "$GANTRY_FOLDER"
+exec prlimit --core=0 --nproc="$GANTRY_NPROC" --data="$GANTRY_DATA_LIMIT" --fsize=${largestFileBytes} --nofile=4096 \
   setpriv --reuid "$GANTRY_UID" --regid "$GANTRY_GID" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
   --pdeathsig KILL \
-  sh -c "$GANTRY_RUN"
+  perl -e "$GANTRY_PERL"
 `;
-
-const run = `
-__n=$GANTRY_COUNT __i=0 __c=$GANTRY_COMMAND __home=$GANTRY_CHECKOUT
-for __v in GANTRY_COUNT GANTRY_COMMAND GANTRY_CHECKOUT GANTRY_DATA_DIR GANTRY_UID GANTRY_GID GANTRY_RUN; do unset "$__v"; done
-while [ "$__i" -lt "$__n" ]; do
-  eval "__p=\\$GANTRY_$__i"
-  unset "GANTRY_$__i"
-  export "$__p"
-  __i=$((__i + 1))
-done
-echo "$GANTRY_MARK" >&2
-unset GANTRY_MARK
-exec /bin/sh -c "$__c"
-`;
-
-const dieWithParent = ['--pdeathsig', 'KILL'];
-
-/** Printed right before the hook's own code begins, so that a sandbox that failed is not taken for a hook that failed. */
-const mark = 'gantry: the sandbox is ready';
 
 /**
- * Runs `sh -c command` in `checkout` with `env` and nothing else. When it resolves no process of the hook is left:
- * the kernel ends a PID namespace with its first process. Aborting the signal kills it; then the result says `killed`.
+ * Printed right before the hook's own code begins, so that a sandbox that failed is not taken for a hook that failed. Only
+ * then is the command sent: a sandbox whose outer process was killed before the inner one could be bound to its life gets
+ * none, and ends.
  */
-export async function runInSandbox(
-  command: string,
-  checkout: string,
-  env: Readonly<Record<string, string>>,
-  settings: SandboxSettings,
-  report: (lines: string[]) => Promise<void>,
-  signal: AbortSignal,
-): Promise<HookResult> {
-  signal.throwIfAborted();
-  const variables = Object.entries(env).map(([name, value], index) => [
-    `GANTRY_${index}`,
-    `${name}=${value}`,
-  ]);
-  const child = spawn(
-    'setpriv',
-    // With the worker dies unshare, with unshare the first process of the namespace, with that one all others.
-    [
-      ...dieWithParent,
-      'unshare',
-      '--pid',
-      '--fork',
-      '--mount',
-      '--mount-proc',
-      '--propagation',
-      'private',
-      'sh',
-      '-c',
-      enter,
-    ],
-    {
-      cwd: '/',
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-        LANG: 'C.UTF-8',
-        HOME: checkout,
-        GANTRY_CHECKOUT: checkout,
-        GANTRY_DATA_DIR: settings.dataDir,
-        GANTRY_UID: String(settings.uid),
-        GANTRY_GID: String(settings.gid),
-        GANTRY_RUN: run,
-        GANTRY_MARK: mark,
-        GANTRY_COMMAND: command,
-        GANTRY_COUNT: String(variables.length),
-        ...(Object.fromEntries(variables) as Record<string, string>),
-      },
-    },
-  );
+const mark = 'gantry: the sandbox is ready';
+const complete = 'complete';
 
+const perl = String.raw`
+open(my $in, '<&=', 3) or die "no descriptor 3: $!"; binmode $in; local $/;
+print STDERR "${mark}\n";
+my ($command, @env) = split /\0/, <$in>, -1; close $in;
+exit 125 unless @env && pop(@env) eq '${complete}';
+%ENV = (); for (@env) { my ($name, $value) = split /=/, $_, 2; $ENV{$name} = $value }
+exec { '/bin/sh' } 'sh', '-c', $command;
+print STDERR "the command cannot be started: $!\n"; exit 126;
+`;
+
+/**
+ * Runs `sh -c command` with `env` and nothing else. When it resolves no process of the hook is left: the kernel ends a PID
+ * namespace with its first process. Aborting the signal kills it; then the result says `killed`.
+ */
+export async function runInSandbox(run: HookRun, settings: SandboxSettings): Promise<HookResult> {
+  run.signal.throwIfAborted();
+  let group: HookCgroup | undefined;
+  try {
+    group = settings.cgroup && (await HookCgroup.make(settings.cgroup, settings));
+  } catch (error) {
+    return { kind: 'refused', reason: `its limits could not be set: ${messageOf(error)}` };
+  }
+  try {
+    const result = await runChild(start(run, settings, group), run, settings.timeoutMs);
+    const reached = (await group?.reached()) ?? [];
+    return reached.length > 0 ? { ...result, reached } : result;
+  } finally {
+    await group?.remove();
+  }
+}
+
+function start(run: HookRun, settings: SandboxSettings, group: HookCgroup | undefined): ChildProcess {
+  // With the worker dies the outer process, with that one the first process of the namespace, with it all others.
+  const outer = ['--pdeathsig', 'KILL', 'sh', '-c', enter, 'sh', 'unshare', ...namespaces];
+  const walls =
+    settings.walls === 'bubblewrap'
+      ? hideByBubblewrap(run, settings)
+      : [...unshareMounts, 'sh', '-c', hide, 'sh'];
+  const child = spawn('setpriv', [...outer, ...walls, 'sh', '-c', drop], {
+    cwd: '/',
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    env: {
+      PATH: systemPath,
+      LANG: 'C.UTF-8',
+      GANTRY_CGROUPS: (group?.folders ?? []).join(' '),
+      GANTRY_CHECKOUT: run.checkout,
+      GANTRY_FOLDER: run.folder,
+      GANTRY_DATA_DIR: settings.dataDir,
+      GANTRY_DOCKER_SOCKET: settings.dockerSocket ?? '',
+      GANTRY_UID: String(settings.uid),
+      GANTRY_GID: String(settings.gid),
+      // The kernel counts processes per user, so with a group of its own a hook is not limited by what others run.
+      GANTRY_NPROC: String(group ? 8192 : settings.processes),
+      GANTRY_DATA_LIMIT: group ? 'unlimited' : String(settings.memoryBytes),
+      GANTRY_PERL: perl,
+    },
+  });
+  return child;
+}
+
+function hideByBubblewrap({ checkout }: HookRun, { dataDir, dockerSocket }: SandboxSettings): string[] {
+  const size = String(512 * 1024 ** 2);
+  const empty = (folder: string, perms: string) => ['--perms', perms, '--size', size, '--tmpfs', folder];
+  const way = foldersBetween(dataDir, checkout).flatMap((folder) => ['--perms', '0755', '--dir', folder]);
+  const socket = dockerSocket === undefined ? [] : ['--ro-bind', '/dev/null', dockerSocket];
+  return [
+    ...bubblewrap,
+    ...['/tmp', '/var/tmp', '/dev/shm'].flatMap((folder) => empty(folder, '1777')),
+    ...empty(dataDir, '0755'),
+    ...way,
+    '--bind',
+    checkout,
+    checkout,
+    ...socket,
+  ];
+}
+
+/** Those on the way to the checkout, which bubblewrap would make for root alone. */
+function foldersBetween(from: string, to: string): string[] {
+  const names = relative(from, dirname(to)).split('/').filter(Boolean);
+  return names.map((_, index) => join(from, ...names.slice(0, index + 1)));
+}
+
+/** No word of it can hold a NUL. */
+function message({ command, env }: HookRun): string {
+  return [command, ...Object.entries(env).map(([name, value]) => `${name}=${value}`), complete].join('\0');
+}
+
+async function runChild(child: ChildProcess, run: HookRun, timeoutMs: number): Promise<HookResult> {
+  const { report, signal } = run;
+  const input = child.stdio[3] as Writable | null; // null when the child could not be started
+  input?.on('error', () => {}); // a sandbox that could not be made reads nothing, and says why
   let timedOut = false;
+  const end = () => {
+    child.kill('SIGKILL');
+    input?.destroy();
+  };
   const timer = setTimeout(() => {
     timedOut = true;
-    child.kill('SIGKILL');
-  }, settings.timeoutMs);
-  const onAbort = () => child.kill('SIGKILL');
+    end();
+  }, timeoutMs);
+  const onAbort = () => end();
   signal.addEventListener('abort', onAbort);
   try {
     const exit = new Promise<HookResult>((resolve) => {
@@ -133,12 +210,14 @@ export async function runInSandbox(
     const beforeReady: string[] = [];
     const takeErrors = async (lines: string[]): Promise<void> => {
       if (ready) return report(lines);
-      const end = lines.indexOf(mark);
-      beforeReady.push(...lines.slice(0, end === -1 ? undefined : end));
-      ready = end !== -1;
-      if (ready && end + 1 < lines.length) await report(lines.slice(end + 1));
+      const at = lines.indexOf(mark);
+      beforeReady.push(...lines.slice(0, at === -1 ? undefined : at));
+      ready = at !== -1;
+      if (ready && !input?.destroyed) input?.end(message(run));
+      if (ready && at + 1 < lines.length) await report(lines.slice(at + 1));
     };
-    await Promise.all([exit, readLines(child.stdout, report), readLines(child.stderr, takeErrors)]);
+    const { stdout, stderr } = child as { stdout: Readable; stderr: Readable };
+    await Promise.all([exit, readLines(stdout, report), readLines(stderr, takeErrors)]);
     const result = await exit;
     if (timedOut) return { kind: 'timed out' };
     if (!ready && result.kind === 'exited') {

@@ -46,13 +46,13 @@ export class DockerodeEngine implements Engine {
     this.#sweeper = new BuildContextSweeper(this.#client, onTidyError);
   }
 
-  async check(): Promise<void> {
+  async check(): Promise<string> {
     const version = await this.#client.call(
       'asking for its version',
       (docker) => docker.version(),
       checkTimeoutMs,
     );
-    if (isAtLeast(version.ApiVersion, oldestApi)) return;
+    if (isAtLeast(version.ApiVersion, oldestApi)) return version.Version;
     throw new Error(
       `the Docker engine ${version.Version} is too old: its API is ${version.ApiVersion}, at least ${oldestApi} is needed (Docker 20.10)`,
     );

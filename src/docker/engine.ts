@@ -35,8 +35,8 @@ export type StartResult = { ok: true; container: string } | { ok: false; reason:
 
 /** What Gantry needs of a container engine. Expected refusals are results; an engine that does not answer throws. */
 export interface Engine {
-  /** Throws with a sentence for people when the engine is down or too old. */
-  check(): Promise<void>;
+  /** Its version. Throws with a sentence for people when the engine is down or too old. */
+  check(): Promise<string>;
 
   /** Whether the registry takes the login; one that cannot be asked is a refusal, too. */
   checkLogin(login: RegistryLogin, signal: AbortSignal): Promise<LoginResult>;

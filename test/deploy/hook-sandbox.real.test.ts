@@ -2,7 +2,9 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type CgroupPlace, findCgroupPlace } from '../../src/deploy/hook-cgroup.ts';
 import { type HookResult, runInSandbox } from '../../src/deploy/hook-sandbox.ts';
+import type { Walls } from '../../src/deploy/sandbox-level.ts';
 
 const nobody = { uid: 65534, gid: 65534 };
 let dataDir: string;
@@ -17,22 +19,38 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dataDir, { recursive: true, force: true }));
 
+const megabyte = 1024 ** 2;
+const cgroups = await findCgroupPlace();
+let walls: Walls = 'unshare';
+let cgroup: CgroupPlace | undefined;
+
+type Options = { timeoutMs?: number; signal?: AbortSignal; memoryBytes?: number; processes?: number };
+
 async function run(
   command: string,
   env: Record<string, string> = {},
-  options: { timeoutMs?: number; signal?: AbortSignal } = {},
+  options: Options = {},
 ): Promise<{ result: HookResult; lines: string[] }> {
   const lines: string[] = [];
-  const settings = { ...nobody, dataDir, timeoutMs: options.timeoutMs ?? 10_000 };
-  const report = async (more: string[]): Promise<void> => void lines.push(...more);
-  const fullEnv = { PATH: '/usr/bin:/bin:/usr/sbin', ...env };
   const result = await runInSandbox(
-    command,
-    checkout,
-    fullEnv,
-    settings,
-    report,
-    options.signal ?? new AbortController().signal,
+    {
+      command,
+      checkout,
+      folder: checkout,
+      env: { PATH: '/usr/bin:/bin:/usr/sbin', ...env },
+      report: async (more) => void lines.push(...more),
+      signal: options.signal ?? new AbortController().signal,
+    },
+    {
+      ...nobody,
+      walls,
+      cgroup,
+      dataDir,
+      dockerSocket: '/run/docker.sock',
+      timeoutMs: options.timeoutMs ?? 10_000,
+      memoryBytes: options.memoryBytes ?? 512 * megabyte,
+      processes: options.processes ?? 256,
+    },
   );
   return { result, lines };
 }
@@ -45,7 +63,17 @@ async function isRunning(mark: string): Promise<boolean> {
   return false;
 }
 
-describe('a hook', () => {
+describe.each([
+  { walls: 'bubblewrap', limits: 'cgroup' },
+  { walls: 'unshare', limits: 'cgroup' },
+  { walls: 'unshare', limits: 'per process' },
+] as const)('a hook in $walls with limits by $limits', (level) => {
+  beforeEach(() => {
+    walls = level.walls;
+    cgroup = level.limits === 'cgroup' ? cgroups : undefined;
+    if (level.limits === 'cgroup' && !cgroups) throw new Error('this machine does not let us make cgroups');
+  });
+
   test('runs in the checkout and may change it', async () => {
     const { result, lines } = await run('cat file; pwd; echo made > made; echo to-stderr >&2');
     expect(result).toEqual({ kind: 'exited', code: 0 });
@@ -68,7 +96,7 @@ describe('a hook', () => {
     const mark = `${Date.now()}`;
     await writeFile(join(tmpdir(), `gantry-mark-${mark}`), '');
     const { lines } = await run(
-      `cat ${dataDir}/admin-token; ls ${dataDir}/work/app; ls /tmp; ls /proc | grep -c '^[0-9]'; cat /proc/1/environ | tr '\\0' '\\n' | grep -c GANTRY`,
+      `cat ${dataDir}/admin-token; ls ${dataDir}/work/app; ls /tmp; ls /proc | grep -c '^[0-9]'; cat /proc/1/environ 2>/dev/null | tr '\\0' '\\n' | grep -c GANTRY`,
     );
     await rm(join(tmpdir(), `gantry-mark-${mark}`));
     expect(lines.join('\n')).not.toContain('the-token');
@@ -99,6 +127,14 @@ describe('a hook', () => {
         .sort(),
     ).toEqual(expect.arrayContaining(['PATH', 'PWD']));
     expect(Object.keys(got).join()).not.toContain('GANTRY');
+  });
+
+  test('gets variables whose names a launcher would trip over', async () => {
+    const env = { PS4: '$(touch made)', GANTRY_0: 'mine', GANTRY_PERL: 'mine', PERL5OPT: '-Mnone' };
+    const { result, lines } = await run('/usr/bin/env; /bin/ls', env);
+    expect(result).toEqual({ kind: 'exited', code: 0 });
+    for (const [name, value] of Object.entries(env)) expect(lines).toContain(`${name}=${value}`);
+    expect(lines).not.toContain('made');
   });
 
   test.each([
@@ -141,6 +177,47 @@ describe('a hook', () => {
   test('cannot leave a file behind that belongs to root', async () => {
     await run('touch mine');
     expect((await stat(join(checkout, 'mine'))).uid).toBe(nobody.uid);
+  });
+
+  test('may use the memory it has, and is killed when it wants more', async () => {
+    const fill = (size: number) => `perl -e '$x = "x" x (${size} * 1024 * 1024); print "filled\\n"'`;
+    const limited = { memoryBytes: 96 * megabyte };
+    expect((await run(fill(20), {}, limited)).lines).toEqual(['filled']);
+    const { result, lines } = await run(fill(200), {}, limited);
+    expect(lines).not.toContain('filled');
+    expect(result.reached).toEqual(cgroup && ['memory']);
+    expect(cgroup !== undefined || /Out of memory/.test(lines.join())).toBe(true);
+  });
+
+  test('cannot start more processes than its limit', async () => {
+    // A shell whose fork fails says so and ends.
+    const many = 'for i in $(seq 100); do sleep 98766 & done; echo started';
+    const { result, lines } = await run(many, {}, { processes: 50 });
+    expect(lines.join()).toMatch(/fork/i);
+    expect(lines).not.toContain('started');
+    expect(result.reached).toEqual(cgroup && ['processes']);
+    expect(await isRunning('sleep\x0098766')).toBe(false);
+  });
+
+  test('cannot write a file of endless size', async () => {
+    expect((await run('truncate -s 20G big')).result).toEqual({ kind: 'exited', code: 153 });
+  });
+
+  test('has nothing of the engine’s socket, and what it leaves in shared folders is gone', async () => {
+    const { lines } = await run(
+      'test -S /var/run/docker.sock || echo no-socket; for d in /tmp /var/tmp /dev/shm; do echo x > $d/gantry-left && echo wrote; done',
+    );
+    expect(lines).toEqual(['no-socket', 'wrote', 'wrote', 'wrote']);
+    for (const folder of ['/tmp', '/var/tmp', '/dev/shm'])
+      expect(await readdir(folder)).not.toContain('gantry-left');
+  });
+
+  test('leaves no cgroup behind', async () => {
+    await run('(setsid sleep 98767 &); exit 0');
+    for (const folder of [cgroups?.memory, cgroups?.pids, cgroups?.cpu]) {
+      const names = await readdir(folder ?? '/nowhere');
+      expect(names.filter((name) => name.startsWith(`gantry-hook-${process.pid}-`))).toEqual([]);
+    }
   });
 
   test('is not run at all when the sandbox cannot be made', async () => {

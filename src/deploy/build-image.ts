@@ -8,7 +8,9 @@ import { buildEnv } from '../domain/injected-env.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { type Attempt, injectedFacts } from './attempt.ts';
+import type { Checkout } from './check-out.ts';
 import { seconds } from './deploy-log.ts';
+import { findAppFolder } from './find-app-folder.ts';
 import { findDockerfile } from './find-dockerfile.ts';
 import { missingCommand } from './missing-command.ts';
 
@@ -17,14 +19,16 @@ const lastLinesKept = 20;
 /** Builds the checkout into an image, tagged and labelled with app, release and commit. */
 export async function buildImage(
   attempt: Attempt,
-  checkoutDir: string,
+  checkout: Checkout,
   credentials: RegistryLogin | undefined,
 ): Promise<{ image: string } | { problem: Problem }> {
   const { deployment, settings, log, mask, tools, signal } = attempt;
-  const dockerfile = await findDockerfile(checkoutDir, settings.dockerfile);
+  const folder = await findAppFolder(checkout.dir, settings.appFolder);
+  if ('problem' in folder) return folder;
+  const dockerfile = await findDockerfile(folder.dir, settings.dockerfile);
   if ('problem' in dockerfile) return dockerfile;
 
-  const text = await readFile(join(checkoutDir, dockerfile.path), 'utf8');
+  const text = await readFile(join(folder.dir, dockerfile.path), 'utf8');
   const commandless = await missingCommand(text, tools.engine);
   if (commandless) return { problem: commandless };
 
@@ -41,7 +45,7 @@ export async function buildImage(
   const image = imageTag(attempt);
   const build = tools.engine.buildImage(
     {
-      contextDir: checkoutDir,
+      contextDir: folder.dir,
       dockerfile: dockerfile.path,
       builder: settings.builder,
       buildArgs: variables,

@@ -5,6 +5,7 @@ import { parseCommitSha, shortSha } from '../domain/app.ts';
 import type { Problem } from '../domain/deployment.ts';
 import { safeText } from '../domain/safe-text.ts';
 import type { Attempt } from './attempt.ts';
+import { findAppFolder } from './find-app-folder.ts';
 
 /** A folder with the files of a commit. It goes when the deployment ends, however it ends. */
 export type Checkout = {
@@ -35,9 +36,10 @@ export async function checkOut(attempt: Attempt): Promise<{ checkout: Checkout }
     [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }),
   };
 
-  if (moved) {
+  const folder = moved ? { problem: moved } : await findAppFolder(dir, attempt.settings.appFolder);
+  if ('problem' in folder) {
     await checkout[Symbol.asyncDispose]();
-    return { problem: moved };
+    return folder;
   }
 
   // Asking git costs a process each; most repositories have neither.
@@ -53,7 +55,7 @@ export async function checkOut(attempt: Attempt): Promise<{ checkout: Checkout }
   if (pointers.length > 0) {
     await log.warning(`Git LFS is not supported; these files are only pointers: ${listed(pointers)}`);
   }
-  return { checkout };
+  return { checkout: { ...checkout, appDir: folder.dir } };
 }
 
 /**

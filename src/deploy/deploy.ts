@@ -29,7 +29,7 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const preBuild = await runHostHook(attempt, 'pre-build hook', hooks.preBuild, checkout);
   if (preBuild) return failed('pre-build hook', preBuild);
 
-  const build = await buildImage(attempt, checkout.appDir, login.credentials);
+  const build = await buildImage(attempt, checkout, login.credentials);
   if ('problem' in build) return failed('build', build.problem);
 
   const postBuild = await runHostHook(attempt, 'post-build hook', hooks.postBuild, checkout);

@@ -2,6 +2,9 @@ import { dockerHub, parseRegistryHost } from './registry-login.ts';
 
 /** What an app's variables say about how it is built and run; Clever Cloud's Docker contract. */
 export type AppSettings = {
+  /** The folder of the repository the app is in; empty: its top. */
+  appFolder: string;
+  /** Inside the app's folder. */
   dockerfile: string;
   builder: 'buildkit' | 'legacy';
   port: number;
@@ -28,6 +31,10 @@ export function parseAppSettings(
 ): { settings: AppSettings } | { problems: string[] } {
   const problems: string[] = [];
   const given = (name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
+
+  const appFolder = (given('APP_FOLDER') ?? '').replace(/^(\.\/+)+|\/+$|^\.$/g, '');
+  if (appFolder !== '' && !isInsidePath(appFolder))
+    problems.push('APP_FOLDER must be a folder inside the repository, without a leading slash');
 
   const dockerfile = given('CC_DOCKERFILE') ?? 'Dockerfile';
   if (!isInsidePath(dockerfile)) problems.push('CC_DOCKERFILE must be a path inside the repository');
@@ -60,6 +67,7 @@ export function parseAppSettings(
   if (problems.length > 0) return { problems };
   return {
     settings: {
+      appFolder,
       dockerfile,
       builder: buildx === 'true' ? 'buildkit' : 'legacy',
       port: port ?? defaultPort,

@@ -29,7 +29,10 @@ program
   .command('down')
   .description('end the router and Redis that a stopped Gantry leaves running')
   .option('--apps', 'also remove all containers, networks and images of the apps')
-  .action(async (options: { apps?: boolean }) => (await import('./commands/down.ts')).down(options));
+  .option('--delete-data', 'with --apps: their volumes as well')
+  .action(async (options: { apps?: boolean; deleteData?: boolean }) =>
+    (await import('./commands/down.ts')).down(options),
+  );
 program
   .command('demo')
   .description('deploy a small app twice and show it')
@@ -80,6 +83,31 @@ program
   .option('--json')
   .action(async (options: Parameters<typeof scale>[0]) =>
     (await import('./commands/options.ts')).scale(options),
+  );
+
+const volumes = program.command('volumes').description('folders of an app that outlive its containers');
+volumes
+  .command('list', { isDefault: true })
+  .argument('<app>')
+  .option('--json')
+  .action(async (app: string, options: { json?: boolean }) =>
+    (await import('./commands/volumes.ts')).listVolumes(app, options),
+  );
+volumes
+  .command('add')
+  .argument('<app>')
+  .argument('<NAME:/path>')
+  .action(async (app: string, volume: string) =>
+    (await import('./commands/volumes.ts')).addVolume(app, volume),
+  );
+volumes
+  .command('remove')
+  .description('its data are kept unless they are to be deleted, too')
+  .argument('<app>')
+  .argument('<name>')
+  .option('--delete-data')
+  .action(async (app: string, name: string, options: { deleteData?: boolean }) =>
+    (await import('./commands/volumes.ts')).removeVolume(app, name, options),
   );
 
 const env = program.command('env').description("an app's variables");

@@ -31,6 +31,7 @@ import { StoreEvents } from './store/store-events.ts';
 import { checkStoreId } from './store/store-id.ts';
 import { StreamWatch } from './store/stream-watch.ts';
 import { TokenStore } from './store/token-store.ts';
+import { VolumeStore } from './store/volume-store.ts';
 
 export type RunningServer = { stop: () => Promise<void> };
 
@@ -134,6 +135,7 @@ export async function startServer(
   const api = await createApi({
     apps,
     deployments,
+    volumes: new VolumeStore(hasty),
     logs,
     findToken: (token) => tokens.find(token),
     appUrl: (app) => appUrl(config, app),

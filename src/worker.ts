@@ -7,7 +7,13 @@ import { sweepCgroups } from './deploy/hook-cgroup.ts';
 import { type HookHost, probeHookHost } from './deploy/hook-host.ts';
 import { type HookResult, type HookRun, runInSandbox } from './deploy/hook-sandbox.ts';
 import { describeLevel } from './deploy/sandbox-level.ts';
-import { type SweepFacts, sweepCheckouts, sweepContainers, sweepImages } from './deploy/sweep.ts';
+import {
+  type SweepFacts,
+  sweepCheckouts,
+  sweepContainers,
+  sweepImages,
+  sweepVolumes,
+} from './deploy/sweep.ts';
 import { DockerodeEngine } from './docker/dockerode-engine.ts';
 import type { AppName } from './domain/app.ts';
 import { Stopped } from './domain/deployment.ts';
@@ -26,6 +32,7 @@ import { RouteStore } from './store/route-store.ts';
 import { loadSealer } from './store/sealing.ts';
 import { StoreEvents } from './store/store-events.ts';
 import { checkStoreId } from './store/store-id.ts';
+import { VolumeStore } from './store/volume-store.ts';
 
 const maxRuns = 3;
 const reconcileEveryMs = 5000;
@@ -60,6 +67,7 @@ export async function startWorker(
   const deployments = new DeploymentStore(redis);
   const routes = new RouteStore(redis);
   const releases = new ReleaseStore(redis);
+  const volumes = new VolumeStore(redis);
   const events = new StoreEvents(connect());
   await events.start();
   const repositories = new Repositories(paths.repositories);
@@ -83,6 +91,7 @@ export async function startWorker(
     hookProcesses: config.hookProcesses,
     healthTimeoutMs: config.healthTimeoutMs,
     stopTimeoutMs: config.stopTimeoutMs,
+    drainTimeoutMs: config.drainTimeoutMs,
     memoryBytes: config.appMemoryBytes,
     switchTimeoutMs,
   };
@@ -103,6 +112,17 @@ export async function startWorker(
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
       return answer.version;
     },
+    pauseRoute: async (app) => {
+      const answer = await deployments.pauseRoute(app, fence);
+      if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
+      return { ...answer, endpoints: (await routes.get(app))?.paused ?? [] };
+    },
+    resumeRoute: async (app, containers) => {
+      const answer = await deployments.resumeRoute(app, fence, containers);
+      if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
+      return answer.version;
+    },
+    paused: async (app) => (await routes.get(app))?.paused ?? [],
     switchBack: ({ deployment }) => deployments.switchBack(deployment.app, deployment.number, fence),
     routeApplied: (app, version, limitMs, signal) =>
       events.until(
@@ -132,6 +152,10 @@ export async function startWorker(
     releases: (app) => releases.numbers(app),
     keepReleases: config.keepReleases,
     forgetRelease: (app, number) => releases.forget(app, number),
+    desired: (app) => deployments.desired(app),
+    doomedVolumes: () => volumes.doomed(),
+    forgetVolume: (app, volume) => volumes.forget(app, volume),
+    storeTag,
     stopTimeoutMs: config.stopTimeoutMs,
     workDir: paths.work,
   };
@@ -148,7 +172,10 @@ export async function startWorker(
     queue,
     leases: new LeaseStore(redis),
     events,
-    afterwards: tidyImages,
+    afterwards: async (app) => {
+      await tidyImages(app);
+      sweepNow();
+    },
     deps: {
       apps,
       deployments,
@@ -167,6 +194,7 @@ export async function startWorker(
     sweeping = sweeping
       .then(() => sweepCheckouts(sweep))
       .then(() => sweepContainers(sweep))
+      .then(() => sweepVolumes(sweep))
       .then(() => Promise.all([...untidy].map(tidyImages)))
       .catch((err: unknown) => logger.debug({ err }, 'sweep failed'));
   };

@@ -10,9 +10,11 @@ import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
 import { optionRoutes } from './option-routes.ts';
+import { type VolumeRoutesDeps, volumeRoutes } from './volume-routes.ts';
 
 export type ApiDeps = AppRoutesDeps &
-  DeploymentRoutesDeps & {
+  DeploymentRoutesDeps &
+  VolumeRoutesDeps & {
     findToken: (token: string) => Promise<Account | undefined>;
     /** Makes the one http.Server; git requests are answered before they get here. */
     serverFactory: (handler: (req: IncomingMessage, res: ServerResponse) => void) => Server;
@@ -49,6 +51,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     });
     await inner.register(appRoutes(deps), { prefix: '/api/v1' });
     await inner.register(optionRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(volumeRoutes(deps), { prefix: '/api/v1' });
     await inner.register(deploymentRoutes(deps), { prefix: '/api/v1' });
   });
   return api as unknown as FastifyInstance;

@@ -30,6 +30,13 @@ export const appOptionsShape = z.object({
 
 export const appOptionsChangeShape = appOptionsShape.omit({ volumes: true }).partial().strict();
 
+export const volumeShape = z.strictObject({ name: z.string(), path: z.string() });
+
+/** Without a path: the app does not have it any more, but its data are still there. */
+export const volumesShape = z.object({
+  volumes: z.array(z.object({ name: z.string(), path: z.string().nullable() })),
+});
+
 export const deploymentShape = z.object({
   number: z.number(),
   state: z.string(),

@@ -7,7 +7,7 @@ import { HaproxyRouter } from '../router/haproxy-router.ts';
 import { RedisProcess } from '../store/redis-process.ts';
 
 /** Ends what outlives `gantry start`: the router, a Redis left by a crash, and on request everything of the apps. */
-export async function down(options: { apps?: boolean }): Promise<void> {
+export async function down(options: { apps?: boolean; deleteData?: boolean }): Promise<void> {
   const config = readConfig(process.env);
   const paths = dataPaths(config.dataDir);
   const logger = createLogger('silent', 'down');
@@ -23,5 +23,7 @@ export async function down(options: { apps?: boolean }): Promise<void> {
     for (const name of [...image.tags, image.id]) await engine.removeImage(name);
   }
   for (const network of await engine.listNetworks(mark)) await engine.removeNetwork(network);
+  if (options.deleteData)
+    for (const volume of await engine.listVolumes(mark)) await engine.removeVolume(volume);
   await engine.close();
 }

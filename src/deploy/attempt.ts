@@ -38,6 +38,11 @@ export type DeployTools = {
   switchRoute: (attempt: Attempt, endpoints: readonly Endpoint[], image: string) => Promise<number>;
   /** Takes the switch back: what served before serves again. */
   switchBack: (attempt: Attempt) => Promise<void>;
+  /** Takes what serves out of the route, to be stopped; returns it, and the route's version. */
+  pauseRoute: (app: AppName) => Promise<{ version: number; endpoints: readonly Endpoint[] }>;
+  /** Those of the paused endpoints that run again serve again; returns the route's version. */
+  resumeRoute: (app: AppName, containers: readonly string[]) => Promise<number>;
+  paused: (app: AppName) => Promise<readonly Endpoint[]>;
   /** Resolves when every router follows the version; false when none did within the limit. */
   routeApplied: (app: AppName, version: number, limitMs: number, signal: AbortSignal) => Promise<boolean>;
   /** Resolves to true when the replaced containers have nothing in flight, to false at the limit. */
@@ -54,6 +59,7 @@ export type DeployTools = {
     hookProcesses: number;
     healthTimeoutMs: number;
     switchTimeoutMs: number;
+    drainTimeoutMs: number;
     stopTimeoutMs: number;
     memoryBytes: number;
   };

@@ -1,3 +1,4 @@
+import type { AppName } from '../domain/app.ts';
 import type { ContainerSpec } from '../domain/container.ts';
 import { instanceEnv } from '../domain/injected-env.ts';
 import { type Attempt, injectedFacts, memoryOf } from './attempt.ts';
@@ -30,7 +31,16 @@ export function containerSpec(
     memoryBytes: memoryOf(attempt),
     ...(deployment.options.cpus !== undefined && { cpus: deployment.options.cpus }),
     pidsLimit: 4096,
+    volumes: deployment.options.volumes.map(({ name, path }) => ({
+      volume: volumeName(tools.storeTag, deployment.app, name),
+      path,
+    })),
   };
+}
+
+/** No name of an app has a dot, so that no two apps can come to share a volume. */
+export function volumeName(storeTag: string, app: AppName, name: string): string {
+  return `gantry-${storeTag}-${app}.${name}`;
 }
 
 /** An address of a /28 that no container of the app holds, going round so that a freed one is not dialled by mistake. */

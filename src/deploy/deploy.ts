@@ -7,6 +7,7 @@ import { runFailedHook, runSucceededHook } from './container-hooks.ts';
 import { logInToRegistry } from './registry-login.ts';
 import { runHostHook } from './run-hook.ts';
 import { preparePlace, startCandidate } from './start-candidate.ts';
+import { makeRoom } from './stop-first.ts';
 import { reportDrain, switchRoute } from './switch-route.ts';
 
 /**
@@ -38,6 +39,10 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const preRun = await runHostHook(attempt, 'pre-run hook', hooks.preRun, checkout);
   if (preRun) return failed('pre-run hook', preRun);
 
+  const room = await makeRoom(attempt);
+  if ('problem' in room) return failed('start', room.problem);
+  await using gap = room.gap;
+
   const start = await startCandidate(attempt, build.image, await place);
   if ('problem' in start) {
     await runFailedHook(attempt, checkout);
@@ -54,6 +59,7 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const unswitched = await switchRoute(attempt, candidate, build.image);
   if (unswitched) return failed('switch', unswitched);
 
+  await gap.takenOver();
   await reportDrain(attempt);
   await runSucceededHook(attempt, candidate.endpoints);
   return { kind: 'live' };

@@ -5,16 +5,25 @@ import { type AppName, parseAppName } from '../domain/app.ts';
 import { type ContainerState, labels } from '../domain/container.ts';
 import { type Deployment, isFinal } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
+import { volumeName } from './container-spec.ts';
 
 /** What the sweep needs to know to tell a leftover from something in use. */
 export type SweepFacts = {
   engine: Engine;
   storeId: string;
-  route: (app: AppName) => Promise<{ live: readonly Endpoint[]; draining: readonly Endpoint[] } | undefined>;
+  route: (
+    app: AppName,
+  ) => Promise<
+    { live: readonly Endpoint[]; draining: readonly Endpoint[]; paused: readonly Endpoint[] } | undefined
+  >;
   deployment: (app: AppName, number: number) => Promise<Deployment | undefined>;
   releases: (app: AppName) => Promise<readonly number[]>;
   keepReleases: number;
   forgetRelease: (app: AppName, number: number) => Promise<void>;
+  desired: (app: AppName) => Promise<Deployment | undefined>;
+  doomedVolumes: () => Promise<readonly { app: AppName; volume: string }[]>;
+  forgetVolume: (app: AppName, volume: string) => Promise<void>;
+  storeTag: string;
   stopTimeoutMs: number;
   workDir: string;
 };
@@ -49,7 +58,7 @@ async function useOf(facts: SweepFacts, container: ContainerState): Promise<'liv
   const isIn = (endpoints: readonly Endpoint[] = []): boolean =>
     endpoints.some((endpoint) => endpoint.container === container.id);
   if (isIn(route?.live)) return 'live';
-  return isIn(route?.draining) ? 'passing' : 'none';
+  return isIn(route?.draining) || isIn(route?.paused) ? 'passing' : 'none';
 }
 
 /** Removes images of failed deployments and of releases past the kept ones. */
@@ -69,6 +78,16 @@ export async function sweepImages(facts: SweepFacts, app: AppName): Promise<void
     }
   }
   for (const number of numbers.slice(facts.keepReleases)) await facts.forgetRelease(app, number);
+}
+
+/** Deletes the data of volumes that were to go, unless a container of theirs is still there or about to be. */
+export async function sweepVolumes(facts: SweepFacts): Promise<void> {
+  for (const { app, volume } of await facts.doomedVolumes()) {
+    const desired = await facts.desired(app);
+    if (desired !== undefined && !isFinal(desired.state)) continue;
+    if (await facts.engine.removeVolume(volumeName(facts.storeTag, app, volume)))
+      await facts.forgetVolume(app, volume);
+  }
 }
 
 /** Removes checkouts that a dead worker left, once their deployments have ended. */

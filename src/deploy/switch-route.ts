@@ -1,3 +1,4 @@
+import { swapOrder } from '../domain/app-options.ts';
 import type { Problem } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { messageOf } from '../errors.ts';
@@ -62,6 +63,7 @@ export async function confirmSwitch(
 export async function reportDrain(attempt: Attempt): Promise<void> {
   const { deployment, serving, log, tools } = attempt;
   if (serving === undefined || serving === deployment.number) return;
+  if (swapOrder(deployment.options).order === 'stop-first') return; // stopped before
   const began = performance.now();
   const idle = await tools.drained(deployment.app, watchDrainMs);
   await log.detail(

@@ -1,5 +1,11 @@
 import type { ContainerCreateOptions } from 'dockerode';
-import type { ContainerSpec } from '../domain/container.ts';
+import { type ContainerSpec, labels } from '../domain/container.ts';
+
+/** A volume outlives the release it was made for. */
+function volumeLabels(all: Readonly<Record<string, string>>): Record<string, string> {
+  const { [labels.store]: store = '', [labels.app]: app = '' } = all;
+  return { [labels.store]: store, [labels.app]: app };
+}
 
 /** The body of "create a container". It is born without a restart policy, so that a candidate that crashes stays down. */
 export function containerConfig(spec: ContainerSpec): ContainerCreateOptions {
@@ -19,6 +25,16 @@ export function containerConfig(spec: ContainerSpec): ContainerCreateOptions {
       LogConfig: { Type: 'local', Config: { 'max-size': '10m', 'max-file': '3' } },
       RestartPolicy: { Name: 'no' },
       NetworkMode: spec.network,
+      Mounts: (spec.volumes ?? []).map(({ volume, path }) => ({
+        Type: 'volume' as const,
+        Source: volume,
+        Target: path,
+        VolumeOptions: {
+          NoCopy: false,
+          Labels: volumeLabels(spec.labels),
+          DriverConfig: { Name: 'local', Options: {} },
+        },
+      })),
     },
     NetworkingConfig: {
       EndpointsConfig: { [spec.network]: { IPAMConfig: { IPv4Address: spec.address } } },

@@ -18,8 +18,9 @@ import { defaultSocketPath, EngineClient } from './engine-client.ts';
 import { type ExecOptions, execCommand } from './exec-command.ts';
 import { checkLogin } from './registry-access.ts';
 import { removeContainer } from './remove-container.ts';
-import { startContainer } from './start-container.ts';
+import { startAgain, startContainer } from './start-container.ts';
 import { explainInitExit } from './start-refusal.ts';
+import { stopContainer } from './stop-container.ts';
 import { inspectContainer, waitForExit } from './wait-for-exit.ts';
 
 /** The engine's API of release 20.10, the first with everything used here. */
@@ -122,6 +123,22 @@ export class DockerodeEngine implements Engine {
     return networks.map((network) => network.Name);
   }
 
+  async listVolumes(label: string): Promise<string[]> {
+    const { Volumes } = await this.#client.call('listing volumes', (docker, abortSignal) =>
+      docker.listVolumes({ filters: { label: [label] }, abortSignal }),
+    );
+    return (Volumes ?? []).map((volume) => volume.Name);
+  }
+
+  async removeVolume(name: string): Promise<boolean> {
+    const removed = await this.#client.ask('removing a volume', (docker, abortSignal) =>
+      docker.getVolume(name).remove({ abortSignal }),
+    );
+    if (removed.ok || removed.refusal.status === 404) return true;
+    if (removed.refusal.status === 409) return false;
+    throw new Error(`could not remove the volume ${name}: ${removed.refusal.message}`);
+  }
+
   async startContainer(spec: ContainerSpec): Promise<StartResult> {
     return await startContainer(this.#client, spec);
   }
@@ -171,13 +188,19 @@ export class DockerodeEngine implements Engine {
     return await execCommand(this.#client, container, command, report, options);
   }
 
+  async stop(container: string, graceMs: number): Promise<void> {
+    const stopped = await stopContainer(this.#client, container, graceMs);
+    // 304: it is stopped already.
+    if (stopped.ok || stopped.refusal.status === 304 || stopped.refusal.status === 404) return;
+    throw new Error(`could not stop ${container}: ${stopped.refusal.message}`);
+  }
+
+  async startAgain(container: string): Promise<StartResult> {
+    return await startAgain(this.#client, container);
+  }
+
   async stopAndRemove(container: string, graceMs: number): Promise<void> {
-    const stopped = await this.#client.ask(
-      'stopping a container',
-      (docker, abortSignal) =>
-        docker.getContainer(container).stop({ t: Math.ceil(graceMs / 1000), abortSignal }),
-      graceMs + 60_000,
-    );
+    const stopped = await stopContainer(this.#client, container, graceMs);
     if (!stopped.ok && stopped.refusal.status === 404) return;
     // Whatever else was refused, the forced removal decides.
     await removeContainer(this.#client, container);

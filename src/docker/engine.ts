@@ -59,6 +59,11 @@ export interface Engine {
   /** Names of the networks with a label. */
   listNetworks(label: string): Promise<string[]>;
 
+  /** Names of the volumes with a label. */
+  listVolumes(label: string): Promise<string[]>;
+  /** With all data in it. `false`: a container has it, if only a stopped one. Fine when it does not exist. */
+  removeVolume(name: string): Promise<boolean>;
+
   /**
    * Creates and starts. When the engine refuses to start it, nothing is left behind. A command that is missing in the
    * image shows only when the container has exited: `startFailure` tells.
@@ -84,6 +89,10 @@ export interface Engine {
     report: (line: string) => Promise<void>,
     options: { timeoutMs: number; signal: AbortSignal },
   ): Promise<{ exitCode: number | 'timed out' }>;
+  /** SIGTERM, after `graceMs` SIGKILL; it stays stopped, also after a reboot, until it is started again. */
+  stop(container: string, graceMs: number): Promise<void>;
+  /** Starts a stopped container again. */
+  startAgain(container: string): Promise<StartResult>;
   /** SIGTERM, after `graceMs` SIGKILL, then removal. Fine when it does not exist. */
   stopAndRemove(container: string, graceMs: number): Promise<void>;
 }

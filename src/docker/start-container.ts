@@ -48,11 +48,19 @@ async function removeEarlier(client: EngineClient, spec: ContainerSpec): Promise
   return undefined;
 }
 
+export async function startAgain(client: EngineClient, id: string): Promise<StartResult> {
+  const reason = await start(client, id, 'of its release');
+  return reason === undefined ? { ok: true, container: id } : { ok: false, reason };
+}
+
 async function start(client: EngineClient, id: string, image: string): Promise<string | undefined> {
   const started = await client.ask(
     'starting a container',
     (docker, abortSignal) => docker.getContainer(id).start({ abortSignal }),
     startTimeoutMs,
   );
-  return started.ok ? undefined : explainRefusal(started.refusal.message, image);
+  // 304: it runs already.
+  return started.ok || started.refusal.status === 304
+    ? undefined
+    : explainRefusal(started.refusal.message, image);
 }

@@ -37,6 +37,35 @@ const defaults: AppOptions = {
   volumes: [],
 };
 
+/** Which of two releases has to be running when the other one is started or stopped. */
+export type SwapOrder = 'start-first' | 'stop-first';
+
+/** How a release made with these options takes the place of the one before it, and why so. */
+export function swapOrder(options: AppOptions): { order: SwapOrder; because: string } {
+  if (options.network === 'host')
+    return { order: 'stop-first', because: 'two of them cannot have one port of the host' };
+  if (options.swap !== undefined) return { order: options.swap, because: 'the app swaps stop-first' };
+  return options.volumes.length > 0
+    ? { order: 'stop-first', because: 'the app has a volume' }
+    : { order: 'start-first', because: '' };
+}
+
+const mostVolumes = 20;
+
+/** Why an app cannot have the volume. */
+export function problemWithVolume({ name, path }: AppVolume): string | undefined {
+  if (!/^[a-z0-9](?:[a-z0-9_-]{0,38}[a-z0-9])?$/.test(name))
+    return 'the name of a volume has 1 to 40 lower-case letters, digits, hyphens and underscores';
+  if (!path.startsWith('/') || path.length > 500 || /[\p{Cc}\\:]/u.test(path))
+    return 'the path of a volume is absolute, like /data';
+  const parts = path.slice(1).split('/');
+  if (parts.some((part) => part === '' || part === '.' || part === '..'))
+    return 'the path of a volume is a folder other than /, without ".." and needless slashes';
+  return ['proc', 'sys', 'dev'].includes(parts[0] ?? '')
+    ? 'a volume cannot be below /proc, /sys or /dev, which belong to the kernel'
+    : undefined;
+}
+
 /** As they were stored; nothing is stored for an app that never had any. */
 export function readAppOptions(stored: string | undefined): AppOptions {
   return { ...defaults, ...(stored ? (JSON.parse(stored) as Partial<AppOptions>) : {}) };
@@ -60,7 +89,7 @@ export function showMemory(bytes: number): string {
 
 /** Why an app cannot have them. */
 export function problemWithAppOptions(options: AppOptions): string | undefined {
-  const { instances, cpus, network } = options;
+  const { instances, cpus, network, volumes } = options;
   if (!Number.isInteger(instances) || instances < 1 || instances > mostInstances)
     return `an app has 1 to ${mostInstances} instances`;
   if (cpus !== undefined && !(cpus >= 0.01 && cpus <= 512)) return 'cpus is a number of cores from 0.01 on';
@@ -68,5 +97,6 @@ export function problemWithAppOptions(options: AppOptions): string | undefined {
     return 'an app in the network of the host has one instance: two cannot have one port';
   if (options.swap === 'start-first' && network === 'host')
     return 'an app in the network of the host swaps stop-first: two releases cannot have one port';
+  if (volumes.length > mostVolumes) return `an app has at most ${mostVolumes} volumes`;
   return undefined;
 }

@@ -21,6 +21,8 @@ export type ContainerSpec = {
   /** 0.5 is half a core. Absent: no limit. */
   cpus?: number;
   pidsLimit: number;
+  /** Named volumes of the engine, made when they are first needed. */
+  volumes?: readonly { volume: string; path: string }[];
 };
 
 export type ContainerState = {

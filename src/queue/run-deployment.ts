@@ -1,6 +1,7 @@
 import type { Attempt, DeployTools } from '../deploy/attempt.ts';
 import { deploy } from '../deploy/deploy.ts';
 import { DeployLog } from '../deploy/deploy-log.ts';
+import { resumeServing } from '../deploy/stop-first.ts';
 import { confirmSwitch, reportDrain } from '../deploy/switch-route.ts';
 import type { AppName } from '../domain/app.ts';
 import { shortSha } from '../domain/app.ts';
@@ -29,11 +30,18 @@ export type RunDeps = {
   logger: Logger;
 };
 
+/** Within the time of a lease that nobody renews yet. */
+const answerLimitMs = 5000;
+
 /** What became of one wake-up. `handed back`: the deployment is queued again, for another worker. */
 export type RunResult = 'nothing to do' | 'finished' | 'handed back' | 'lost';
 
 /** Runs the app's next deployment, if there is one, and writes down how it ended. Needs the app's lease. */
 export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps): Promise<RunResult> {
+  // A worker died while nothing served.
+  await resumeServing(deps.tools(lease), app, answerLimitMs).catch((err: unknown) =>
+    deps.logger.error({ err, app }, 'what served could not be started again; it is tried again'),
+  );
   const deployment = await deps.deployments.claim(app, lease.fence, deps.maxRuns);
   if (!deployment) return 'nothing to do';
   const logger = deps.logger.child({ app, deployment: deployment.number });
@@ -66,7 +74,9 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
       outcome = { kind: 'broken', reason: safeText(messageOf(error), 150) };
     }
   }
-  await conclude(outcome, run, deps.appUrl);
+  // A release that was stopped to make room for this one may not have come back.
+  const serving = outcome.kind === 'live' ? run.serving : await servingRelease(deps, deployment);
+  await conclude(outcome, { ...run, serving }, deps.appUrl);
   await run.flush();
   const written = await end(endingOf(outcome, run.mask));
   logger.info({ outcome: outcome.kind, written }, 'deployment ended');

@@ -61,12 +61,16 @@ export class DeploymentStore {
     return found.filter((deployment) => deployment !== undefined);
   }
 
-  /** Deployments a worker should be on: the desired one of every app that is not settled. */
+  /** Apps a worker should be on: their desired deployment is not settled, or what served was stopped for one that died. */
   async unsettled(): Promise<AppName[]> {
     const apps = (await this.#redis.smembers(keys.apps)) as AppName[];
     const open: AppName[] = [];
     for (const app of apps) {
-      const desired = await this.#redis.hget(keys.app(app), 'desired');
+      const [desired, paused] = await this.#redis.hmget(keys.app(app), 'desired', 'paused');
+      if (paused) {
+        open.push(app);
+        continue;
+      }
       const state = desired && (await this.#redis.hget(keys.deployment(app, Number(desired)), 'state'));
       if (state === 'queued' || state === 'running') open.push(app);
     }
@@ -145,6 +149,43 @@ export class DeploymentStore {
       app,
       keys.channel,
     );
+  }
+
+  /**
+   * Takes what serves out of the route so that it can be stopped. It stays known as paused until a switch replaces it or
+   * `resumeRoute` brings it back. `undefined`: somebody else owns the app by now.
+   */
+  async pauseRoute(app: AppName, fence: number): Promise<{ version: number } | 'stale'> {
+    return this.#changeRoute(pauseScript, app, fence, []);
+  }
+
+  /** The paused endpoints that are still there serve again. */
+  async resumeRoute(
+    app: AppName,
+    fence: number,
+    containers: readonly string[],
+  ): Promise<{ version: number } | 'stale'> {
+    return this.#changeRoute(resumeScript, app, fence, containers);
+  }
+
+  async #changeRoute(
+    script: string,
+    app: AppName,
+    fence: number,
+    containers: readonly string[],
+  ): Promise<{ version: number } | 'stale'> {
+    const version = (await this.#redis.eval(
+      script,
+      3,
+      keys.app(app),
+      keys.route(app),
+      keys.routeVersion,
+      fence,
+      app,
+      keys.channel,
+      JSON.stringify(containers),
+    )) as number;
+    return version < 0 ? 'stale' : { version };
   }
 
   /** Gives a running deployment back to the queue, as if this worker had not begun it. */
@@ -327,6 +368,7 @@ redis.call('HSET', releaseKey, 'image', image, 'commit', dep[1], 'subject', dep[
 redis.call('ZADD', releasesKey, number, number)
 redis.call('HSET', depKey, 'switched', '1')
 redis.call('HSET', appKey, 'live', number)
+redis.call('HDEL', appKey, 'paused')
 redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
 return route.version
 `;
@@ -338,7 +380,8 @@ if redis.call('HGET', appKey, 'fence') ~= fence or redis.call('HGET', depKey, 's
 local now = cjson.decode(redis.call('GET', routeKey))
 local before = redis.call('HGET', depKey, 'routeBefore')
 before = before ~= '' and cjson.decode(before) or {live = {}, draining = {}}
-local route = {app = app, version = redis.call('INCR', versionKey), live = before.live, draining = now.live}
+local route = {app = app, version = redis.call('INCR', versionKey), live = before.live, draining = now.live, paused = before.paused}
+if before.paused and #before.paused > 0 then redis.call('HSET', appKey, 'paused', '1') end
 for _, gone in ipairs(before.draining or {}) do table.insert(route.draining, gone) end
 redis.call('SET', routeKey, cjson.encode(route))
 local live = redis.call('HGET', depKey, 'liveBefore')
@@ -348,6 +391,48 @@ redis.call('ZREM', releasesKey, number)
 redis.call('HSET', depKey, 'switched', '')
 redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
 return 1
+`;
+
+const pauseScript = `
+local appKey, routeKey, versionKey = unpack(KEYS)
+local fence, app, channel = unpack(ARGV)
+if redis.call('HGET', appKey, 'fence') ~= fence then return -1 end
+local text = redis.call('GET', routeKey)
+if not text then return 0 end
+local route = cjson.decode(text)
+if #(route.live or {}) == 0 then return route.version end
+local draining = route.draining or {}
+for _, endpoint in ipairs(route.live) do table.insert(draining, endpoint) end
+route = {app = app, version = redis.call('INCR', versionKey), live = {}, draining = draining, paused = route.live}
+redis.call('SET', routeKey, cjson.encode(route))
+redis.call('HSET', appKey, 'paused', '1')
+redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
+return route.version
+`;
+
+/** What is back is not drained, nor is what had its address meanwhile: the router would never be done with it. */
+const resumeScript = `
+local appKey, routeKey, versionKey = unpack(KEYS)
+local fence, app, channel, containers = ARGV[1], ARGV[2], ARGV[3], cjson.decode(ARGV[4])
+if redis.call('HGET', appKey, 'fence') ~= fence then return -1 end
+redis.call('HDEL', appKey, 'paused')
+local route = cjson.decode(redis.call('GET', routeKey) or '{}')
+if #(route.paused or {}) == 0 then return route.version or 0 end
+local there, live, busy, draining = {}, {}, {}, {}
+for _, container in ipairs(containers) do there[container] = true end
+for _, endpoint in ipairs(route.paused) do
+  if there[endpoint.container] then
+    table.insert(live, endpoint)
+    busy[endpoint.address .. ' ' .. endpoint.port] = true
+  end
+end
+for _, endpoint in ipairs(route.draining or {}) do
+  if not busy[endpoint.address .. ' ' .. endpoint.port] then table.insert(draining, endpoint) end
+end
+route = {app = app, version = redis.call('INCR', versionKey), live = live, draining = draining}
+redis.call('SET', routeKey, cjson.encode(route))
+redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
+return route.version
 `;
 
 const handBackScript = `

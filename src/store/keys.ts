@@ -6,6 +6,10 @@ export const keys = {
   meta: `${prefix}:meta`,
   apps: `${prefix}:apps`,
   app: (app: AppName) => `${prefix}:app:${app}`,
+  /** Volumes an app had and may have again: their data are still there. */
+  detachedVolumes: (app: AppName) => `${prefix}:detached-volumes:${app}`,
+  /** `app.volume` whose data are to be deleted once nothing uses them. */
+  doomedVolumes: `${prefix}:doomed-volumes`,
   env: (app: AppName) => `${prefix}:env:${app}`,
   deployment: (app: AppName, number: number) => `${prefix}:dep:${app}:${number}`,
   release: (app: AppName, number: number) => `${prefix}:release:${app}:${number}`,

@@ -6,7 +6,10 @@ import { keys, type StoreEvent } from './keys.ts';
 const aliveMs = 5000;
 
 /** Host names are a matter of settings, so they are not kept with a route. */
-export type StoredRoute = Omit<Route, 'hosts'>;
+export type StoredRoute = Omit<Route, 'hosts'> & {
+  /** Stopped to make room for a release that cannot run beside them; they are started again should it fail. */
+  paused: readonly Endpoint[];
+};
 
 /**
  * The routes as they should be, and how far each router has got. Only the switch script of a deployment adds an endpoint;
@@ -91,7 +94,7 @@ function parseRoute(text: string): StoredRoute {
   const route = JSON.parse(text) as StoredRoute;
   // Redis' cjson writes an empty list as {}.
   const list = <T>(value: unknown): T[] => (Array.isArray(value) ? (value as T[]) : []);
-  return { ...route, live: list(route.live), draining: list(route.draining) };
+  return { ...route, live: list(route.live), draining: list(route.draining), paused: list(route.paused) };
 }
 
 const forgetScript = `

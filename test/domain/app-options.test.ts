@@ -2,8 +2,10 @@ import { describe, expect, test } from 'vitest';
 import {
   parseMemory,
   problemWithAppOptions,
+  problemWithVolume,
   readAppOptions,
   showMemory,
+  swapOrder,
 } from '../../src/domain/app-options.ts';
 
 const options = readAppOptions(undefined);
@@ -44,5 +46,45 @@ describe('sizes of memory', () => {
   ])('%j', (text, bytes, shown) => {
     expect(parseMemory(text)).toBe(bytes);
     expect(bytes === undefined ? '' : showMemory(bytes)).toBe(shown);
+  });
+});
+
+describe('a swap', () => {
+  const data = { volumes: [{ name: 'data', path: '/data' }] };
+  test.each([
+    [{}, 'start-first'],
+    [data, 'stop-first'],
+    [{ ...data, swap: 'start-first' } as const, 'start-first'],
+    [{ swap: 'stop-first' } as const, 'stop-first'],
+    [{ network: 'host' } as const, 'stop-first'],
+  ])('with %j is %s', (change, order) => {
+    expect(swapOrder({ ...readAppOptions(undefined), ...change }).order).toBe(order);
+  });
+});
+
+describe('a volume', () => {
+  test.each(['/data', '/var/lib/app-1', '/development', '/srv/ü'])('can be at %s', (path) => {
+    expect(problemWithVolume({ name: 'data', path })).toBeUndefined();
+  });
+
+  test.each([
+    '',
+    'data',
+    '/',
+    '/a//b',
+    '/a/',
+    '/a/./b',
+    '/../etc',
+    '/a:b',
+    '/a\nb',
+    '/proc',
+    '/sys/fs',
+    '/dev/shm',
+  ])('cannot be at %j', (path) => {
+    expect(problemWithVolume({ name: 'data', path })).toBeDefined();
+  });
+
+  test.each(['', 'Data', 'a.b', '-a', 'a-', 'a'.repeat(41), 'a b'])('cannot be called %j', (name) => {
+    expect(problemWithVolume({ name, path: '/data' })).toBeDefined();
   });
 });

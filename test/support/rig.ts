@@ -170,9 +170,11 @@ export class Rig {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
-    await run(process.execPath, [cli, 'down', '--apps'], { env: this.env }).catch((error: unknown) => {
-      console.error(`could not take everything down: ${String(error)}`);
-    });
+    await run(process.execPath, [cli, 'down', '--apps', '--delete-data'], { env: this.env }).catch(
+      (error: unknown) => {
+        console.error(`could not take everything down: ${String(error)}`);
+      },
+    );
     await rm(this.dataDir, { recursive: true, force: true });
   }
 

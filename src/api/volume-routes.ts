@@ -1,0 +1,88 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { type Account, canDeploy } from '../domain/account.ts';
+import type { App, AppName } from '../domain/app.ts';
+import { problemWithAppOptions, problemWithVolume } from '../domain/app-options.ts';
+import { UserError } from '../errors.ts';
+import type { VolumeStore } from '../store/volume-store.ts';
+import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
+import { volumeShape, volumesShape } from './contract.ts';
+
+export type VolumeRoutesDeps = Pick<AppRoutesDeps, 'apps'> & { volumes: VolumeStore };
+
+/** Folders of an app that outlive its containers. */
+export function volumeRoutes(deps: VolumeRoutesDeps): FastifyPluginAsyncZod {
+  const { apps, volumes } = deps;
+  const list = async (app: AppName): Promise<z.infer<typeof volumesShape>> => {
+    const attached = (await apps.options(app)).volumes.map(({ name, path }) => ({ name, path }));
+    const detached = (await volumes.detached(app)).map((name) => ({ name, path: null }));
+    return { volumes: [...attached, ...detached] };
+  };
+
+  return async (api) => {
+    api.get(
+      '/apps/:app/volumes',
+      { schema: { params: appParams, response: { 200: volumesShape } } },
+      async ({ account, params }) => list((await requireApp(deps, account, params.app)).name),
+    );
+
+    api.post(
+      '/apps/:app/volumes',
+      { schema: { params: appParams, body: volumeShape, response: { 201: volumesShape } } },
+      async ({ account, params, body }, reply) => {
+        const { name: app } = await requireChangeable(deps, account, params.app);
+        const problem = problemWithVolume(body);
+        if (problem) throw new UserError('INVALID', problem);
+        const options = await apps.options(app);
+        for (const { name, path } of options.volumes) {
+          if (name === body.name)
+            throw new UserError('CONFLICT', `${app} has the volume ${name} already, at ${path}`);
+          if (path === body.path)
+            throw new UserError('CONFLICT', `${app} has the volume ${name} at ${path} already`);
+        }
+        const changed = { ...options, volumes: [...options.volumes, body] };
+        const tooMany = problemWithAppOptions(changed);
+        if (tooMany) throw new UserError('INVALID', tooMany);
+        // Its data are safe before it can be used.
+        await volumes.attach(app, body.name);
+        await apps.setOptions(app, changed);
+        return reply.status(201).send(await list(app));
+      },
+    );
+
+    api.delete(
+      '/apps/:app/volumes/:volume',
+      {
+        schema: {
+          params: appParams.extend({ volume: z.string() }),
+          querystring: z.object({ deleteData: z.enum(['true', 'false']).default('false') }),
+          response: { 200: volumesShape },
+        },
+      },
+      async ({ account, params, query }) => {
+        const { name: app } = await requireChangeable(deps, account, params.app);
+        const options = await apps.options(app);
+        const isAttached = options.volumes.some(({ name }) => name === params.volume);
+        if (!isAttached && !(await volumes.detached(app)).includes(params.volume))
+          throw new UserError(
+            'NOT_FOUND',
+            `${app} has no volume "${params.volume.slice(0, 50)}"`,
+            `list them: gantry volumes list ${app}`,
+          );
+        await apps.setOptions(app, {
+          ...options,
+          volumes: options.volumes.filter(({ name }) => name !== params.volume),
+        });
+        await volumes.detach(app, params.volume, query.deleteData === 'true');
+        return list(app);
+      },
+    );
+  };
+}
+
+async function requireChangeable(deps: VolumeRoutesDeps, account: Account, text: string): Promise<App> {
+  const app = await requireApp(deps, account, text);
+  if (!canDeploy(account, app.name))
+    throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
+  return app;
+}

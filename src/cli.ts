@@ -146,6 +146,24 @@ env
     (await import('./commands/env.ts')).unsetEnv(names, options),
   );
 
+const tcp = program.command('tcp').description('public TCP ports of apps');
+tcp
+  .command('list', { isDefault: true })
+  .option('--json')
+  .action(async (options: { json?: boolean }) => (await import('./commands/tcp.ts')).listTcp(options));
+tcp
+  .command('enable')
+  .description('give an app a public TCP port, in force at once')
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/tcp.ts')).enableTcp(options),
+  );
+tcp
+  .command('disable')
+  .option(...appOption)
+  .action(async (options: { app?: string }) => (await import('./commands/tcp.ts')).disableTcp(options));
+
 const deploys = program.command('deploys').description("an app's deployments");
 deploys
   .command('list', { isDefault: true })

@@ -36,6 +36,8 @@ export type Config = Readonly<{
   drainTimeoutMs: number;
   stopTimeoutMs: number;
   appMemoryBytes: number;
+  /** Public ports for the apps' TCP services. */
+  tcpPorts: { from: number; to: number };
   /** IPv4 range the apps' networks are cut from, sixteen addresses each. */
   subnets: string;
   keepReleases: number;
@@ -133,6 +135,7 @@ export const variables = {
   ),
   GANTRY_STOP_TIMEOUT: variable(seconds, '10', '30', 'seconds between SIGTERM and SIGKILL'),
   GANTRY_APP_MEMORY: variable(parseMemory, '512M', '1G', 'memory limit of a container, swap off'),
+  GANTRY_TCP_PORTS: variable(portRange, '5000-5999', '5000-5099', 'public ports for TCP services of apps'),
   GANTRY_SUBNETS: variable(subnet, '10.213.0.0/16', '10.99.0.0/16', 'range the apps’ networks are cut from'),
   GANTRY_KEEP_RELEASES: variable(int(1, 1000), '10', '5', 'images of how many releases are kept'),
   GANTRY_CANCEL_ON_PUSH: variable(
@@ -157,6 +160,11 @@ function url(value: string): string | undefined {
 
 function domain(value: string): string | undefined {
   return /^[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?$/.test(value) ? value : undefined;
+}
+
+function portRange(value: string): { from: number; to: number } | undefined {
+  const [, from = 0, to = 0] = (/^(\d{1,5})-(\d{1,5})$/.exec(value) ?? []).map(Number);
+  return from >= 1 && from <= to && to <= 65535 ? { from, to } : undefined;
 }
 
 function subnet(value: string): string | undefined {
@@ -209,6 +217,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     drainTimeoutMs: read('GANTRY_DRAIN_TIMEOUT'),
     stopTimeoutMs: read('GANTRY_STOP_TIMEOUT'),
     appMemoryBytes: read('GANTRY_APP_MEMORY'),
+    tcpPorts: read('GANTRY_TCP_PORTS'),
     subnets: read('GANTRY_SUBNETS'),
     keepReleases: read('GANTRY_KEEP_RELEASES'),
     cancelOnPush: read('GANTRY_CANCEL_ON_PUSH'),
@@ -229,6 +238,7 @@ export function dataPaths(dataDir: string) {
     hookSocket: join(dataDir, 'hook.sock'),
     redis: join(dataDir, 'redis'),
     router: join(dataDir, 'router'),
+    tcpRouter: join(dataDir, 'router', 'tcp'),
     work: join(dataDir, 'work'),
     logs: join(dataDir, 'logs'),
     keys: join(dataDir, 'keys'),

@@ -17,8 +17,8 @@ import { receivePushes } from './git/receive.ts';
 import { Repositories } from './git/repositories.ts';
 import type { Logger } from './logger.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
-import { HaproxyRouter } from './router/haproxy-router.ts';
-import { probePort } from './router/port-probe.ts';
+import { HttpAndTcpRouter } from './router/http-and-tcp-router.ts';
+import { anyAddress, isPortFree, probePort } from './router/port-probe.ts';
 import { RouteAgent } from './router/route-agent.ts';
 import { AppStore } from './store/app-store.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
@@ -30,6 +30,7 @@ import { loadSealer } from './store/sealing.ts';
 import { StoreEvents } from './store/store-events.ts';
 import { checkStoreId } from './store/store-id.ts';
 import { StreamWatch } from './store/stream-watch.ts';
+import { TcpPortStore } from './store/tcp-port-store.ts';
 import { TokenStore } from './store/token-store.ts';
 import { VolumeStore } from './store/volume-store.ts';
 
@@ -78,8 +79,9 @@ export async function startServer(
   await ready(hasty);
   await bootstrapToken(tokens, paths.token, logger);
 
-  const router = new HaproxyRouter({
+  const router = new HttpAndTcpRouter({
     dir: paths.router,
+    tcpDir: paths.tcpRouter,
     httpPort: config.httpPort,
     ...(config.httpBind !== '*' && { bindAddress: config.httpBind }),
     isExternal: config.externalHaproxy,
@@ -137,6 +139,10 @@ export async function startServer(
     deployments,
     volumes: new VolumeStore(hasty),
     logs,
+    tcpPorts: new TcpPortStore(hasty),
+    tcpRange: config.tcpPorts,
+    isPortFree: async (port) =>
+      isPortFree(config.httpBind === '*' ? await anyAddress() : config.httpBind, port),
     findToken: (token) => tokens.find(token),
     appUrl: (app) => appUrl(config, app),
     version: version(),

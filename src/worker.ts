@@ -32,6 +32,7 @@ import { RouteStore } from './store/route-store.ts';
 import { loadSealer } from './store/sealing.ts';
 import { StoreEvents } from './store/store-events.ts';
 import { checkStoreId } from './store/store-id.ts';
+import { TcpPortStore } from './store/tcp-port-store.ts';
 import { VolumeStore } from './store/volume-store.ts';
 
 const maxRuns = 3;
@@ -180,6 +181,7 @@ export async function startWorker(
       apps,
       deployments,
       routes,
+      tcpPorts: new TcpPortStore(redis),
       tools: (lease) => toolsFor(lease.fence),
       openLog: ({ app, number }, fence, mask) => new LogWriter({ redis, app, number, fence, mask }),
       appUrl: (app: AppName) => appUrl(config, app),

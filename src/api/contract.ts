@@ -37,6 +37,10 @@ export const volumesShape = z.object({
   volumes: z.array(z.object({ name: z.string(), path: z.string().nullable() })),
 });
 
+export const tcpShape = z.object({ app: z.string(), port: z.number() });
+
+export const tcpListShape = z.object({ tcp: z.array(tcpShape) });
+
 export const deploymentShape = z.object({
   number: z.number(),
   state: z.string(),

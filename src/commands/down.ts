@@ -3,7 +3,7 @@ import { dataPaths, readConfig } from '../config.ts';
 import { DockerodeEngine } from '../docker/dockerode-engine.ts';
 import { labels } from '../domain/container.ts';
 import { createLogger } from '../logger.ts';
-import { HaproxyRouter } from '../router/haproxy-router.ts';
+import { HttpAndTcpRouter } from '../router/http-and-tcp-router.ts';
 import { RedisProcess } from '../store/redis-process.ts';
 
 /** Ends what outlives `gantry start`: the router, a Redis left by a crash, and on request everything of the apps. */
@@ -11,7 +11,8 @@ export async function down(options: { apps?: boolean; deleteData?: boolean }): P
   const config = readConfig(process.env);
   const paths = dataPaths(config.dataDir);
   const logger = createLogger('silent', 'down');
-  await new HaproxyRouter({ dir: paths.router, httpPort: config.httpPort, logger }).stop();
+  const { router: dir, tcpRouter: tcpDir } = paths;
+  await new HttpAndTcpRouter({ dir, tcpDir, httpPort: config.httpPort, logger }).stop();
   await new RedisProcess(paths.redis, logger).stop();
   if (!options.apps) return;
   const storeId = (await readFile(paths.storeId, 'utf8').catch(() => '')).trim();

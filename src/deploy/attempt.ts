@@ -14,6 +14,8 @@ export type Attempt = {
   /** `app_` and a UUID. */
   appId: string;
   settings: AppSettings;
+  /** The public port of its TCP service, should it have one. */
+  tcpPort: number | undefined;
   /** The app's own variables as they were when the deployment was asked for. */
   appEnv: Readonly<Record<string, string>>;
   /** The release that serves while this deployment is made. */

@@ -4,7 +4,7 @@ import type { Endpoint } from '../domain/route.ts';
 import { type Attempt, memoryOf } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 import { explainUnhealthy, type Symptom, showSymptom } from './explain-unhealthy.ts';
-import { probeHttp } from './http-probe.ts';
+import { type HealthCheck, healthChecks, isHealthy, probe } from './health-check.ts';
 import { listeningSockets } from './listening-sockets.ts';
 
 /** The first answer usually comes within milliseconds, so the first questions do, too. */
@@ -17,7 +17,7 @@ const sayWhyAfterMs = 5000;
 /** A command that does not exist is a failed start, whenever it shows. */
 export type Unhealthy = Problem & { step: 'start' | 'health check' };
 
-/** Waits until every instance answers 200 on all the app's paths, at its own address, or one cannot any more. */
+/** Waits until every instance passes all checks of the app, at its own address, or one cannot any more. */
 export async function awaitHealthy(
   attempt: Attempt,
   instances: readonly Endpoint[],
@@ -65,10 +65,9 @@ async function instanceHealthy(
     .catch(() => {}); // asked again below when the time is over
 
   try {
-    /** What each path that has not answered 200 yet did last. */
-    const unhealthy = new Map<string, Symptom>(
-      settings.healthPaths.map((path) => [path, { kind: 'refused' }]),
-    );
+    const checks = healthChecks(settings, attempt.tcpPort !== undefined);
+    /** What each check that has not succeeded yet saw last. */
+    const unhealthy = new Map<HealthCheck, Symptom>(checks.map((check) => [check, { kind: 'refused' }]));
     let pauseMs = firstPauseMs;
     let saidWhy = false;
     for (let tries = 1; ; tries += 1) {
@@ -77,13 +76,13 @@ async function instanceHealthy(
       const patience = Math.ceil(Math.min(answerTimeoutMs, Math.max(50, deadline - performance.now())));
       const limit = AbortSignal.any([AbortSignal.timeout(patience), exit.signal]);
       await Promise.all(
-        [...unhealthy.keys()].map(async (path) => {
-          const answer = await probeHttp(candidate, path, limit);
-          if (answer.kind !== 'answered' || answer.status !== 200) unhealthy.set(path, answer);
+        [...unhealthy.keys()].map(async (check) => {
+          const answer = await probe(candidate.address, check, limit);
+          if (!isHealthy(answer)) unhealthy.set(check, answer);
           else {
-            unhealthy.delete(path);
+            unhealthy.delete(check);
             await log.detail(
-              `${label}GET ${path} -> 200 after ${seconds(performance.now() - began)} (${tries === 1 ? '1 try' : `${tries} tries`})`,
+              `${label}${check.name} -> ${showSymptom(answer)} after ${seconds(performance.now() - began)} (${tries === 1 ? '1 try' : `${tries} tries`})`,
             );
           }
         }),
@@ -111,8 +110,8 @@ async function instanceHealthy(
     const [last] = unhealthy.values();
     const symptom: Symptom =
       state?.running && last !== undefined ? last : { kind: 'exited', state: state ?? 'gone' };
-    if (symptom.kind !== 'exited' && settings.healthPaths.length > 1) {
-      for (const [path, how] of unhealthy) await log.detail(`${label}GET ${path} -> ${showSymptom(how)}`);
+    if (symptom.kind !== 'exited' && checks.length > 1) {
+      for (const [check, how] of unhealthy) await log.detail(`${label}${check.name} -> ${showSymptom(how)}`);
     }
     return await explain(attempt, candidate, unhealthy, symptom, performance.now() - began);
   } finally {
@@ -123,7 +122,7 @@ async function instanceHealthy(
 async function explain(
   attempt: Attempt,
   candidate: Endpoint,
-  unhealthy: ReadonlyMap<string, Symptom>,
+  unhealthy: ReadonlyMap<HealthCheck, Symptom>,
   symptom: Symptom,
   waitedMs: number,
 ): Promise<Unhealthy> {
@@ -139,8 +138,7 @@ async function explain(
     step: 'health check',
     ...explainUnhealthy(symptom, {
       unhealthy,
-      pathCount: attempt.settings.healthPaths.length,
-      port: candidate.port,
+      checkCount: healthChecks(attempt.settings, attempt.tcpPort !== undefined).length,
       listeners,
       waitedMs,
       memoryBytes: memoryOf(attempt),

@@ -1,6 +1,7 @@
 import { showMemory } from '../domain/app-options.ts';
 import type { ContainerState } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
+import type { HealthCheck } from './health-check.ts';
 import type { Listener } from './listening-sockets.ts';
 
 /** How a container that should answer last behaved. */
@@ -9,14 +10,15 @@ export type Symptom =
   | { kind: 'silent' }
   | { kind: 'broken'; message: string }
   | { kind: 'answered'; status: number }
+  /** A connection that nothing more is asked of. */
+  | { kind: 'connected' }
   | { kind: 'exited'; state: ContainerState | 'gone' };
 
 type Facts = {
-  /** The paths that did not answer 200, and what they did last. */
-  unhealthy: ReadonlyMap<string, Symptom>;
+  /** The checks that failed, and what they saw last. */
+  unhealthy: ReadonlyMap<HealthCheck, Symptom>;
   /** Of how many. */
-  pathCount: number;
-  port: number;
+  checkCount: number;
   listeners: readonly Listener[];
   waitedMs: number;
   memoryBytes: number;
@@ -25,11 +27,13 @@ type Facts = {
 /** Turns a symptom into the likely cause and the next thing to do. */
 export function explainUnhealthy(symptom: Symptom, facts: Facts): Problem {
   const problem = explainSymptom(symptom, facts);
-  if (facts.pathCount === 1 || symptom.kind === 'exited' || symptom.kind === 'refused') return problem;
-  const failing = [...facts.unhealthy].map(([path, how]) => `${path} ${showSymptom(how)}`);
+  if (facts.checkCount === 1 || symptom.kind === 'exited') return problem;
+  const failing = [...facts.unhealthy].map(([check, how]) => `${check.name} ${showSymptom(how)}`);
+  // When nothing listens at all, the port says more than a list.
+  if (symptom.kind === 'refused' && failing.length === facts.checkCount) return problem;
   return {
     ...problem,
-    reason: `${failing.length} of ${facts.pathCount} health checks failed: ${failing.join(', ')}`,
+    reason: `${failing.length} of ${facts.checkCount} health checks failed: ${failing.join(', ')}`,
   };
 }
 
@@ -44,21 +48,24 @@ export function showSymptom(symptom: Symptom): string {
       return 'no HTTP answer';
     case 'refused':
       return 'refused';
+    case 'connected':
+      return 'connected';
     case 'exited':
       return 'exited';
   }
 }
 
 function explainSymptom(symptom: Symptom, facts: Facts): Problem {
-  const { port, listeners } = facts;
-  const [path = '/'] = facts.unhealthy.keys();
+  const { listeners } = facts;
+  const [check = { name: 'GET /', kind: 'http', port: 8080 }] = facts.unhealthy.keys();
+  const { name, port } = check;
   const waited = `${Math.round(facts.waitedMs / 1000)}s`;
   switch (symptom.kind) {
     case 'exited':
       return explainExit(symptom.state, facts.memoryBytes);
     case 'answered':
       return {
-        reason: `GET ${path} answered ${symptom.status}, not 200, for ${waited}`,
+        reason: `${name} answered ${symptom.status}, not 200, for ${waited}`,
         hints: [
           symptom.status === 404 || (symptom.status >= 300 && symptom.status < 400)
             ? 'set CC_HEALTH_CHECK_PATH to a path that answers 200'
@@ -67,18 +74,31 @@ function explainSymptom(symptom: Symptom, facts: Facts): Problem {
       };
     case 'silent':
       return {
-        reason: `GET ${path} was accepted but not answered within ${waited}`,
+        reason: `${name} was accepted but not answered within ${waited}`,
         hints: ['the app hangs or is very slow to start'],
       };
     case 'broken':
       return {
-        reason: `GET ${path} got no HTTP answer`,
+        reason: `${name} got no HTTP answer`,
         details: [symptom.message],
         hints: [`port ${port} must speak plain HTTP`],
       };
     case 'refused':
-      return explainRefusal(port, listeners);
+      return check.kind === 'tcp' ? explainTcpRefusal(port, listeners) : explainRefusal(port, listeners);
+    case 'connected':
+      return { reason: `${name} was accepted too late` };
   }
+}
+
+function explainTcpRefusal(port: number, listeners: readonly Listener[]): Problem {
+  return {
+    reason: `nothing takes TCP connections on port ${port} of the container`,
+    details: listeners.map((listener) => `it listens on ${show(listener)}`),
+    hints: [
+      `listen on 0.0.0.0 and port ${port}, or set CC_DOCKER_EXPOSED_TCP_PORT to the port it listens on`,
+      'an app without a TCP service: gantry tcp disable',
+    ],
+  };
 }
 
 function explainRefusal(port: number, listeners: readonly Listener[]): Problem {

@@ -85,6 +85,7 @@ export async function startCandidate(
       container,
       address: place.addresses[instance] ?? '',
       port: settings.port,
+      tcpPort: settings.tcpPort,
       release: deployment.number,
     })),
     keep: () => {

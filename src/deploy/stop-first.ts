@@ -7,7 +7,7 @@ import type { Endpoint } from '../domain/route.ts';
 import { messageOf } from '../errors.ts';
 import type { Attempt, DeployTools } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
-import { probeHttp } from './http-probe.ts';
+import { healthChecks, probe } from './health-check.ts';
 
 const noticeAfterMs = 5000;
 /** The router cuts what has not ended at the limit; this much longer and it does not work. */
@@ -124,12 +124,14 @@ export async function resumeServing(tools: DeployTools, app: AppName, limitMs: n
   if (there.length === 0) throw new Error('its containers are gone');
 }
 
-/** It has been healthy before, so any answer will do, and at the limit none. */
-async function answers(endpoint: Endpoint, limitMs: number): Promise<void> {
+/** It has been healthy before, so any answer on any of its ports will do, and at the limit none. */
+async function answers({ address, port, tcpPort = port }: Endpoint, limitMs: number): Promise<void> {
   const deadline = performance.now() + limitMs;
+  const checks = [false, true].flatMap((hasTcp) => healthChecks({ healthPaths: [], port, tcpPort }, hasTcp));
   while (performance.now() < deadline) {
-    const { kind } = await probeHttp(endpoint, '/', AbortSignal.timeout(Math.min(5000, limitMs)));
-    if (kind === 'answered') return;
+    const limit = AbortSignal.timeout(Math.min(5000, limitMs));
+    const seen = await Promise.all(checks.map((check) => probe(address, check, limit)));
+    if (seen.some(({ kind }) => kind === 'answered' || kind === 'connected')) return;
     await sleep(50);
   }
 }

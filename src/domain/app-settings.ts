@@ -8,7 +8,9 @@ export type AppSettings = {
   dockerfile: string;
   builder: 'buildkit' | 'legacy';
   port: number;
-  /** All of them must answer 200. */
+  /** For an app whose TCP service is enabled. */
+  tcpPort: number;
+  /** All of them must answer 200; none when the app does not say which. */
   healthPaths: readonly string[];
   /** The login at a registry with private base images. Half of one is a login that fails. */
   registry:
@@ -24,6 +26,7 @@ export type AppSettings = {
 };
 
 const defaultPort = 8080;
+const defaultTcpPort = 4040;
 
 /** Problems are sentences that name the variable. An empty variable counts as unset. */
 export function parseAppSettings(
@@ -46,6 +49,10 @@ export function parseAppSettings(
     given('CC_DOCKER_EXPOSED_HTTP_PORT') !== undefined ? 'CC_DOCKER_EXPOSED_HTTP_PORT' : 'PORT';
   const port = parsePort(given(portName) ?? String(defaultPort));
   if (port === undefined) problems.push(`${portName} must be a port number from 1 to 65535`);
+
+  const tcpPort = parsePort(given('CC_DOCKER_EXPOSED_TCP_PORT') ?? String(defaultTcpPort));
+  if (tcpPort === undefined)
+    problems.push('CC_DOCKER_EXPOSED_TCP_PORT must be a port number from 1 to 65535');
 
   const healthPaths = healthNames(env).map((name) => {
     const path = given(name) ?? '/';
@@ -71,7 +78,8 @@ export function parseAppSettings(
       dockerfile,
       builder: buildx === 'true' ? 'buildkit' : 'legacy',
       port: port ?? defaultPort,
-      healthPaths: healthPaths.length === 0 ? ['/'] : [...new Set(healthPaths)],
+      tcpPort: tcpPort ?? defaultTcpPort,
+      healthPaths: [...new Set(healthPaths)],
       registry:
         username === undefined && password === undefined
           ? undefined

@@ -5,6 +5,8 @@ export type Endpoint = {
   container: string;
   address: string;
   port: number;
+  /** Where it listens for raw TCP, should the app have that. */
+  tcpPort?: number;
   release: number;
 };
 
@@ -16,6 +18,8 @@ export type Route = {
   app: AppName;
   version: number;
   hosts: readonly string[];
+  /** The public port whose connections go to `tcpPort` of the endpoints. */
+  tcpPort?: number;
   /** New requests go here; none means the 503 page. */
   live: readonly Endpoint[];
   /** Gets no new requests, finishes what it has. */

@@ -15,6 +15,7 @@ import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
 import type { LogWriter } from '../store/log-writer.ts';
 import type { RouteStore } from '../store/route-store.ts';
+import type { TcpPortStore } from '../store/tcp-port-store.ts';
 import type { AppLease } from './app-lease.ts';
 import { type Broken, conclude, type Ending, endingOf, type Run } from './conclude.ts';
 
@@ -22,6 +23,7 @@ export type RunDeps = {
   apps: AppStore;
   deployments: DeploymentStore;
   routes: RouteStore;
+  tcpPorts: TcpPortStore;
   tools: (lease: AppLease) => DeployTools;
   openLog: (deployment: Deployment, fence: number, mask: (text: string) => string) => LogWriter;
   appUrl: (app: AppName) => string;
@@ -99,6 +101,7 @@ async function prepare(
   return {
     deployment,
     appId: await deps.apps.id(app),
+    tcpPort: await deps.tcpPorts.get(app),
     appEnv,
     serving: await servingRelease(deps, deployment),
     log: new DeployLog((...lines) => writer.write(...lines)),

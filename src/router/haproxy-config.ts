@@ -7,7 +7,8 @@ export type HaproxySettings = {
   dir: string;
   /** `*` for every IPv4 address, `::` for every address of both kinds, or one address. */
   bindAddress: string;
-  httpPort: number;
+  /** Absent: a router of TCP ports. What it calls hosts are ports, and every change of them needs a reload. */
+  httpPort?: number;
   /** The hard limit on open files of the HAProxy process. */
   openFiles: number;
 };
@@ -26,6 +27,7 @@ export function haproxyPaths(dir: string) {
     runtime: join(dir, 'rt.sock'),
     master: join(dir, 'master.sock'),
     handoff: join(dir, 'handoff.sock'),
+    idle: join(dir, 'idle.sock'),
   };
 }
 
@@ -46,13 +48,18 @@ export function renderHosts(hosts: Hosts): string {
   return [...hosts].map(([host, app]) => `${host} ${backendName(app)}\n`).join('');
 }
 
-export function renderConfig(settings: HaproxySettings, backends: Backends): string {
+export function renderConfig(settings: HaproxySettings, backends: Backends, hosts: Hosts): string {
+  const { httpPort } = settings;
   const sections = [
     globalSection(settings, backends),
-    defaultsSection(settings),
-    appDefaultsSection(),
-    frontendSection(settings),
-    handoffSections(settings),
+    ...(httpPort === undefined
+      ? [tcpDefaultsSection(), appDefaultsSection(), tcpFrontendSection(settings, hosts)]
+      : [
+          defaultsSection(settings),
+          appDefaultsSection(),
+          frontendSection(settings, httpPort),
+          handoffSections(settings),
+        ]),
     ...[...backends].map(([app, slots]) => appSection(app, slots)),
   ];
   return `# Written by Gantry. Changes are overwritten.\n${sections.join('\n')}`;
@@ -112,10 +119,34 @@ function appDefaultsSection(): string {
 `;
 }
 
-function frontendSection(settings: HaproxySettings): string {
+function frontendSection(settings: HaproxySettings, httpPort: number): string {
   return `frontend http from base
-${binds(settings)}
+${binds(settings, httpPort)}
 ${routingRules(settings)}`;
+}
+
+function tcpDefaultsSection(): string {
+  return `defaults base
+  mode tcp
+  timeout connect 5s
+  # A connection belongs to the app, which knows when it is over; these only find peers that are gone.
+  timeout client 24h
+  timeout server 24h
+  option clitcpka
+  option srvtcpka
+  retries 15
+  option redispatch 1
+`;
+}
+
+/** The socket is there because HAProxy does not start with nothing to listen on. */
+function tcpFrontendSection(settings: HaproxySettings, ports: Hosts): string {
+  const { hosts, idle } = haproxyPaths(settings.dir);
+  const listening = [...ports.keys()].map((port) => `${binds(settings, Number(port))}\n`).join('');
+  return `frontend tcp from base
+  bind unix@${idle} mode 600
+${listening}  use_backend %[dst_port,map_str(${hosts})]
+`;
 }
 
 /**
@@ -180,9 +211,9 @@ function hostAndPort({ address, port }: Target): string {
 }
 
 /** Two sockets for every address: on one for both kinds, apps would see IPv4 visitors as `::ffff:192.0.2.1`. */
-function binds({ bindAddress, httpPort }: HaproxySettings): string {
-  if (bindAddress === '::') return `  bind *:${httpPort}\n  bind :::${httpPort} v6only`;
-  return `  bind ${hostAndPort({ address: bindAddress, port: httpPort })}`;
+function binds({ bindAddress }: HaproxySettings, port: number): string {
+  if (bindAddress === '::') return `  bind *:${port}\n  bind :::${port} v6only`;
+  return `  bind ${hostAndPort({ address: bindAddress, port })}`;
 }
 
 /** The slots of a configuration of ours, so that a router that was off serves again before anybody tells it to. */

@@ -9,7 +9,7 @@ import { HaproxyProcess } from './haproxy-process.ts';
 import { HaproxyRuntime, type SlotAddress } from './haproxy-runtime.ts';
 import { HaproxyState, type State } from './haproxy-state.ts';
 import { openFileLimit } from './open-file-limit.ts';
-import { anyAddress, probePort } from './port-probe.ts';
+import { anyAddress, isPortFree, probePort } from './port-probe.ts';
 import type { Router } from './router.ts';
 import { requireUsableFolder } from './router-folder.ts';
 import { type BusySlot, hostsOf, isStructural, planSlots, pointsTo, targetOf } from './slots.ts';
@@ -18,7 +18,8 @@ import { waitUntil } from './wait-until.ts';
 export type HaproxyRouterOptions = {
   /** Ours alone. HAProxy's sockets are in it, so the path has to be short. */
   dir: string;
-  httpPort: number;
+  /** Absent: a router of TCP ports, in whose routes the only host is the public port. */
+  httpPort?: number;
   /** Default: every address of this machine. */
   bindAddress?: string;
   logger: Logger;
@@ -116,7 +117,9 @@ export class HaproxyRouter implements Router {
     requireUsableFolder(dir);
     const binary = await findHaproxy(this.#options.haproxyBinary);
     const bindAddress = this.#options.bindAddress ?? (await anyAddress());
-    const started = { binary, settings: { dir, httpPort, bindAddress, openFiles: await openFileLimit() } };
+    const openFiles = await openFileLimit();
+    const settings = { dir, bindAddress, openFiles, ...(httpPort !== undefined && { httpPort }) };
+    const started = { binary, settings };
     await this.#files.prepare();
     const adopted = await this.#process.isRunning();
     await (adopted ? this.#adopt(started) : this.#startFromFiles(started));
@@ -134,15 +137,17 @@ export class HaproxyRouter implements Router {
     // is told: it would stop all traffic to try for itself.
     const ports = portsOf(config);
     const { bindAddress, httpPort } = started.settings;
-    if (ports.length > 0 && !ports.includes(httpPort)) await probePort(bindAddress, httpPort);
+    if (httpPort !== undefined && ports.length > 0 && !ports.includes(httpPort))
+      await probePort(bindAddress, httpPort);
     await this.#restructure(started, this.#state.current);
   }
 
   /** With the apps the files name, so that they answer again before anybody has told us the routes. */
   async #startFromFiles(started: Started): Promise<void> {
     const { bindAddress, httpPort } = started.settings;
-    await probePort(bindAddress, httpPort);
-    const texts = render(started, this.#files.state);
+    const { backends, hosts } = this.#files.state;
+    if (httpPort !== undefined) await probePort(bindAddress, httpPort);
+    const texts = render(started, { backends, hosts: await this.#bindable(started, hosts, new Map()) });
     await this.#files.write(texts);
     await checkConfig(started.binary, await this.#files.writeCandidate(texts.config));
     try {
@@ -173,8 +178,13 @@ export class HaproxyRouter implements Router {
   async #converge(started: Started, routes: readonly Route[], hosts: State['hosts']): Promise<void> {
     await this.#synchronise(started);
     const { backends } = this.#state.current;
-    const wanted = { backends: planSlots(backends, routes), hosts };
-    if (isStructural(backends, wanted.backends)) {
+    const before = this.#state.current.hosts;
+    const wanted = {
+      backends: planSlots(backends, routes),
+      hosts: await this.#bindable(started, hosts, before),
+    };
+    const isListening = isTcp(started) && !sameKeys(before, wanted.hosts);
+    if (isListening || isStructural(backends, wanted.backends)) {
       await this.#restructure(started, wanted);
       return;
     }
@@ -182,6 +192,21 @@ export class HaproxyRouter implements Router {
     await this.#files.write(render(started, this.#state.current));
     // Had it been restarted before the file was written, it would not follow these routes.
     if ((await this.#runtime.workerPid()) !== this.#state.worker) throw new Error('HAProxy was restarted');
+  }
+
+  /**
+   * Of TCP ports those that can be listened on. One that somebody else has taken fails the whole reload; left out, it is
+   * tried again with the next look at the routes.
+   */
+  async #bindable(started: Started, hosts: State['hosts'], bound: State['hosts']): Promise<State['hosts']> {
+    if (!isTcp(started)) return hosts;
+    const free = new Map<string, string>();
+    for (const [port, app] of hosts) {
+      const isFree = bound.has(port) || (await isPortFree(started.settings.bindAddress, Number(port)));
+      if (isFree) free.set(port, app);
+      else this.#log.error({ app, port }, 'the TCP port of the app is taken by another program');
+    }
+    return free;
   }
 
   /** Changes what only a reload can change. Everything else that is wanted comes with the same reload. */
@@ -289,5 +314,13 @@ export class HaproxyRouter implements Router {
 }
 
 function render({ settings }: Started, { backends, hosts }: State): Texts {
-  return { config: renderConfig(settings, backends), hosts: renderHosts(hosts) };
+  return { config: renderConfig(settings, backends, hosts), hosts: renderHosts(hosts) };
+}
+
+function isTcp({ settings }: Started): boolean {
+  return settings.httpPort === undefined;
+}
+
+function sameKeys(one: State['hosts'], other: State['hosts']): boolean {
+  return one.size === other.size && [...one.keys()].every((key) => other.has(key));
 }

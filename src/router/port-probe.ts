@@ -27,6 +27,11 @@ export async function probePort(
   );
 }
 
+/** Whether nobody listens there. */
+export async function isPortFree(address: string, port: number): Promise<boolean> {
+  return (await tryToBind(address, port)) === undefined;
+}
+
 /** Every address this machine can have: both kinds where the kernel has IPv6, else IPv4. */
 export async function anyAddress(): Promise<'::' | '*'> {
   return (await tryToBind('::', 0)) === undefined ? '::' : '*';

@@ -23,6 +23,8 @@ export const keys = {
   routers: `${prefix}:routers`,
   router: (id: string) => `${prefix}:router:${id}`,
   routerAlive: (id: string) => `${prefix}:router:${id}:alive`,
+  /** App to public port. */
+  tcpPorts: `${prefix}:tcp-ports`,
   subnets: `${prefix}:subnets`,
   tokens: `${prefix}:tokens`,
   /** One channel for hints that save a poll; losing a message costs time, never correctness. */

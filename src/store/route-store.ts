@@ -5,8 +5,8 @@ import { keys, type StoreEvent } from './keys.ts';
 
 const aliveMs = 5000;
 
-/** Host names are a matter of settings, so they are not kept with a route. */
-export type StoredRoute = Omit<Route, 'hosts'> & {
+/** Host names are a matter of settings and TCP ports of the app, so they are not kept with a route. */
+export type StoredRoute = Omit<Route, 'hosts' | 'tcpPort'> & {
   /** Stopped to make room for a release that cannot run beside them; they are started again should it fail. */
   paused: readonly Endpoint[];
 };
@@ -31,12 +31,18 @@ export class RouteStore {
   async all(hostsOf: (app: AppName) => readonly string[]): Promise<Route[]> {
     const apps = ((await this.#redis.smembers(keys.apps)) as AppName[]).sort();
     if (apps.length === 0) return [];
-    const texts = await this.#redis.mget(apps.map((app) => keys.route(app)));
+    const [texts, tcpPorts] = await Promise.all([
+      this.#redis.mget(apps.map((app) => keys.route(app))),
+      this.#redis.hgetall(keys.tcpPorts),
+    ]);
     return apps.map((app, index) => {
       const text = texts[index];
-      return text
-        ? { ...parseRoute(text), hosts: hostsOf(app) }
-        : { app, version: 0, hosts: hostsOf(app), live: [], draining: [] };
+      const tcpPort = Number(tcpPorts[app] ?? 0);
+      return {
+        ...(text ? parseRoute(text) : { app, version: 0, live: [], draining: [] }),
+        hosts: hostsOf(app),
+        ...(tcpPort > 0 && { tcpPort }),
+      };
     });
   }
 

@@ -1,11 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { explainUnhealthy, type Symptom } from '../../src/deploy/explain-unhealthy.ts';
+import { type HealthCheck, healthChecks } from '../../src/deploy/health-check.ts';
 import { parseListeners } from '../../src/deploy/listening-sockets.ts';
 
+function failing(...checks: [path: string, symptom: Symptom][]): ReadonlyMap<HealthCheck, Symptom> {
+  return new Map(
+    checks.map(([path, symptom]) => [{ name: `GET ${path}`, kind: 'http', port: 8080, path }, symptom]),
+  );
+}
+
 const facts = {
-  unhealthy: new Map<string, Symptom>([['/', { kind: 'refused' }]]),
-  pathCount: 1,
-  port: 8080,
+  unhealthy: failing(['/', { kind: 'refused' }]),
+  checkCount: 1,
   listeners: [],
   waitedMs: 60_000,
   memoryBytes: 512 * 1024 ** 2,
@@ -88,10 +94,31 @@ test('listening sockets are read from the kernelâ€™s table, without the engineâ€
 });
 
 test('of several paths every failing one is named with what it did', () => {
-  const unhealthy = new Map<string, Symptom>([
-    ['/ready', { kind: 'answered', status: 503 }],
-    ['/slow', { kind: 'silent' }],
-  ]);
-  const problem = explainUnhealthy({ kind: 'answered', status: 503 }, { ...facts, unhealthy, pathCount: 3 });
-  expect(problem.reason).toBe('2 of 3 health checks failed: /ready 503, /slow no answer');
+  const unhealthy = failing(['/ready', { kind: 'answered', status: 503 }], ['/slow', { kind: 'silent' }]);
+  const problem = explainUnhealthy({ kind: 'answered', status: 503 }, { ...facts, unhealthy, checkCount: 3 });
+  expect(problem.reason).toBe('2 of 3 health checks failed: GET /ready 503, GET /slow no answer');
+});
+
+test('an app with a TCP service is asked there, and for a path only if it names one', () => {
+  const names = (healthPaths: string[], hasTcp: boolean): string[] =>
+    healthChecks({ healthPaths, port: 8080, tcpPort: 4040 }, hasTcp).map(({ name }) => name);
+  expect(names([], false)).toEqual(['GET /']);
+  expect(names(['/a', '/b'], false)).toEqual(['GET /a', 'GET /b']);
+  expect(names([], true)).toEqual(['TCP 4040']);
+  expect(names(['/a'], true)).toEqual(['GET /a', 'TCP 4040']);
+});
+
+test('nothing behind the TCP port is explained with what listens instead', () => {
+  const [tcp] = healthChecks({ healthPaths: [], port: 8080, tcpPort: 4040 }, true);
+  const problem = explainUnhealthy(
+    { kind: 'refused' },
+    {
+      ...facts,
+      unhealthy: new Map(tcp ? [[tcp, { kind: 'refused' }]] : []),
+      listeners: [{ address: '0.0.0.0', port: 8080, loopbackOnly: false }],
+    },
+  );
+  expect(problem.reason).toBe('nothing takes TCP connections on port 4040 of the container');
+  expect(problem.details).toEqual(['it listens on 0.0.0.0:8080']);
+  expect(problem.hints?.join()).toContain('CC_DOCKER_EXPOSED_TCP_PORT');
 });

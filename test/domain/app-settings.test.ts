@@ -14,7 +14,8 @@ describe('what an app says about itself', () => {
       dockerfile: 'Dockerfile',
       builder: 'buildkit',
       port: 8080,
-      healthPaths: ['/'],
+      tcpPort: 4040,
+      healthPaths: [],
       hooks: {
         preBuild: undefined,
         postBuild: undefined,

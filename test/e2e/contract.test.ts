@@ -30,7 +30,7 @@ describe('health paths', () => {
     const bad = await repo.push(await rig.pushUrl('healthy'));
     expect(bad.stderr).toMatch(/GET \/a -> 200 after/);
     expect(bad.stderr).toMatch(/GET \/ready -> 503/);
-    expect(bad.stderr).toContain('failed in health check: 1 of 3 health checks failed: /ready 503');
+    expect(bad.stderr).toContain('failed in health check: 1 of 3 health checks failed: GET /ready 503');
     expect(bad.code).toBe(1);
   });
 });

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import {
   type HaproxySettings,
+  portsOf,
   readBackends,
   readHosts,
   renderConfig,
@@ -34,7 +35,7 @@ const rules = `  http-request del-header x-forwarded- -m beg
 const withoutComments = (config: string) => config.replace(/^ *#.*\n/gm, '');
 
 test('a configuration without apps', () => {
-  expect(withoutComments(renderConfig(settings, new Map()))).toBe(`global
+  expect(withoutComments(renderConfig(settings, new Map(), new Map()))).toBe(`global
   maxconn 9750
   stats socket /d/rt.sock mode 600 level admin expose-fd listeners
   stats timeout 1h
@@ -87,7 +88,7 @@ const backends: Backends = new Map([
 ]);
 
 test('an app: live slots open, draining and free ones disabled', () => {
-  const config = renderConfig(settings, backends);
+  const config = renderConfig(settings, backends, new Map());
   expect(config.slice(config.indexOf('backend app_'))).toBe(`backend app_blog from app
   default-server check inter 2s fastinter 500ms fall 2 rise 1 pool-purge-delay 200ms
   server s0 10.213.0.7:3000
@@ -107,7 +108,7 @@ test.each([
   ['192.0.2.1', ['  bind 192.0.2.1:80']],
   ['fd00::1', ['  bind [fd00::1]:80']],
 ])('bind address %s', (bindAddress, lines) => {
-  const config = renderConfig({ ...settings, bindAddress }, new Map());
+  const config = renderConfig({ ...settings, bindAddress }, new Map(), new Map());
   expect(config.split('\n').filter((line) => /^ {2}bind (?!unix)/.test(line))).toEqual(lines);
 });
 
@@ -117,11 +118,13 @@ test.each([
   [1_024, 262],
   [256, 100],
 ])('%i open files allow %i connections', (openFiles, connections) => {
-  expect(renderConfig({ ...settings, openFiles }, new Map())).toContain(`  maxconn ${connections}\n`);
+  expect(renderConfig({ ...settings, openFiles }, new Map(), new Map())).toContain(
+    `  maxconn ${connections}\n`,
+  );
 });
 
 test('what was written can be read again', () => {
-  expect(readBackends(renderConfig(settings, backends))).toEqual(backends);
+  expect(readBackends(renderConfig(settings, backends, new Map()))).toEqual(backends);
   expect(readBackends('')).toEqual(new Map());
 });
 
@@ -134,4 +137,25 @@ test('the host map names backends, and can be read again', () => {
   expect(renderHosts(hosts)).toBe('blog.test app_blog\nwww.test app_blog\nshop.test app_shop\n');
   expect(readHosts(renderHosts(hosts))).toEqual(hosts);
   expect(renderHosts(new Map())).toBe('');
+});
+
+test('a router of TCP ports listens on each of them and asks the same map where it leads', () => {
+  const { httpPort: _, ...tcp } = settings;
+  const hosts = new Map([
+    ['5000', 'blog'],
+    ['5001', 'shop'],
+  ]);
+  const config = renderConfig(tcp, backends, hosts);
+  expect(config).toContain(`frontend tcp from base
+  bind unix@/d/idle.sock mode 600
+  bind *:5000
+  bind :::5000 v6only
+  bind *:5001
+  bind :::5001 v6only
+  use_backend %[dst_port,map_str(/d/hosts.map)]
+`);
+  expect(config).toContain('mode tcp');
+  expect(config).not.toContain('mode http');
+  expect(readBackends(config)).toEqual(backends);
+  expect(portsOf(config)).toEqual([5000, 5000, 5001, 5001]);
 });

@@ -23,7 +23,7 @@ export class RawHaproxy {
   readonly #settings: HaproxySettings;
   readonly #change: Change;
 
-  private constructor(settings: HaproxySettings, change: Change) {
+  private constructor(settings: HaproxySettings & { httpPort: number }, change: Change) {
     this.port = settings.httpPort;
     this.#settings = settings;
     this.#change = change;
@@ -45,7 +45,7 @@ export class RawHaproxy {
   }
 
   async write(slots: readonly Slot[], httpPort = this.port): Promise<void> {
-    const config = renderConfig({ ...this.#settings, httpPort }, new Map([['blog', slots]]));
+    const config = renderConfig({ ...this.#settings, httpPort }, new Map([['blog', slots]]), new Map());
     await writeFile(haproxyPaths(this.#settings.dir).config, this.#change(config));
   }
 

@@ -100,8 +100,8 @@ export async function startWorker(
     engine,
     repository: (app) => repositories.open(app),
     runHook: (run) => runHook(config, sandbox, run),
-    allocateSubnet: async (app, taken) =>
-      subnetAt(config.subnets, await apps.subnetIndex(app, taken.map(subnetIndex))),
+    allocateSubnet: async (app, taken, network) =>
+      subnetAt(config.subnets, await apps.subnetIndex(app, taken.map(subnetIndex), network)),
     switchRoute: async ({ deployment }, endpoints, image) => {
       const answer = await deployments.switchRoute(
         deployment.app,
@@ -139,6 +139,7 @@ export async function startWorker(
         limitMs,
       ),
     workDir: paths.work,
+    dockerSocket: config.dockerSocket,
     storeTag,
     storeId,
     fence,

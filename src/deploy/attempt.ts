@@ -35,7 +35,7 @@ export type DeployTools = {
   repository: (app: AppName) => Repository;
   runHook: (run: HookRun) => Promise<HookResult>;
   /** A range for the app's network that is not in `taken`, sixteen addresses as `a.b.c.d/28`. */
-  allocateSubnet: (app: AppName, taken: readonly string[]) => Promise<string>;
+  allocateSubnet: (app: AppName, taken: readonly string[], network: string) => Promise<string>;
   /** Records the release and points the route at its containers; returns the route's version. */
   switchRoute: (attempt: Attempt, endpoints: readonly Endpoint[], image: string) => Promise<number>;
   /** Takes the switch back: what served before serves again. */
@@ -50,6 +50,8 @@ export type DeployTools = {
   /** Resolves to true when the replaced containers have nothing in flight, to false at the limit. */
   drained: (app: AppName, limitMs: number) => Promise<boolean>;
   workDir: string;
+  /** The engine's socket. */
+  dockerSocket: string;
   /** Short name of this Gantry, in names of containers, networks and images. */
   storeTag: string;
   storeId: string;

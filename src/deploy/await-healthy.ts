@@ -132,7 +132,8 @@ async function explain(
     if (reason !== undefined) return { step: 'start', reason };
   }
   const state = await engine.inspect(candidate.container).catch(() => undefined);
-  const listeners = state?.pid ? await listeningSockets(state.pid) : [];
+  const isAlone = attempt.deployment.options.network !== 'host';
+  const listeners = isAlone && state?.pid ? await listeningSockets(state.pid) : [];
   const lastLines = await engine.lastOutput(candidate.container, 20).catch(() => []);
   return {
     step: 'health check',

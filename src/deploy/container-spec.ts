@@ -1,8 +1,9 @@
 import type { AppName } from '../domain/app.ts';
-import type { ContainerSpec } from '../domain/container.ts';
+import { type ContainerSpec, labels } from '../domain/container.ts';
 import { instanceEnv } from '../domain/injected-env.ts';
 import { type Attempt, injectedFacts, memoryOf } from './attempt.ts';
 import { objectLabels } from './build-image.ts';
+import { hostPorts } from './host-access.ts';
 
 /** What to run for one instance of a release. `PORT` is always the port the router sends to, whatever the app's variables say. */
 export function containerSpec(
@@ -16,7 +17,10 @@ export function containerSpec(
   return {
     name: `gantry-${tools.storeTag}-${deployment.app}-v${deployment.number}-${instance}`,
     image: image.reference,
-    labels: objectLabels(attempt),
+    labels: {
+      ...objectLabels(attempt),
+      ...(network === 'host' && { [labels.hostPorts]: hostPorts(attempt).join(' ') }),
+    },
     env: {
       ...instanceEnv(injectedFacts(attempt), {
         number: instance,
@@ -31,6 +35,7 @@ export function containerSpec(
     memoryBytes: memoryOf(attempt),
     ...(deployment.options.cpus !== undefined && { cpus: deployment.options.cpus }),
     pidsLimit: 4096,
+    ...(settings.mountDockerSocket && { dockerSocket: tools.dockerSocket }),
     volumes: deployment.options.volumes.map(({ name, path }) => ({
       volume: volumeName(tools.storeTag, deployment.app, name),
       path,

@@ -4,6 +4,7 @@ import { awaitHealthy } from './await-healthy.ts';
 import { buildImage } from './build-image.ts';
 import { checkOut } from './check-out.ts';
 import { runFailedHook, runSucceededHook } from './container-hooks.ts';
+import { problemWithAccess, problemWithPort, warnOfAccess } from './host-access.ts';
 import { logInToRegistry } from './registry-login.ts';
 import { runHostHook } from './run-hook.ts';
 import { preparePlace, startCandidate } from './start-candidate.ts';
@@ -16,6 +17,12 @@ import { reportDrain, switchRoute } from './switch-route.ts';
  */
 export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const { hooks } = attempt.settings;
+
+  const notAllowed = problemWithAccess(attempt);
+  if (notAllowed) return failed('checkout', notAllowed);
+  const takenPort = await problemWithPort(attempt);
+  if (takenPort) return failed('checkout', takenPort);
+  await warnOfAccess(attempt);
 
   const place = preparePlace(attempt);
   place.catch(() => {}); // whoever awaits it below learns of it; a deployment that fails before does not need it
@@ -39,11 +46,16 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const preRun = await runHostHook(attempt, 'pre-run hook', hooks.preRun, checkout);
   if (preRun) return failed('pre-run hook', preRun);
 
+  const where = await place;
+  if ('problem' in where) {
+    await runFailedHook(attempt, checkout);
+    return failed('start', where.problem);
+  }
   const room = await makeRoom(attempt);
   if ('problem' in room) return failed('start', room.problem);
   await using gap = room.gap;
 
-  const start = await startCandidate(attempt, build.image, await place);
+  const start = await startCandidate(attempt, build.image, where);
   if ('problem' in start) {
     await runFailedHook(attempt, checkout);
     return failed('start', start.problem);

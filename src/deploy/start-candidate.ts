@@ -3,6 +3,7 @@ import type { Problem } from '../domain/deployment.ts';
 import { tooLongToRun } from '../domain/env.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { safeText } from '../domain/safe-text.ts';
+import { appNetwork } from './app-network.ts';
 import type { Attempt } from './attempt.ts';
 import { containerSpec, freeAddress } from './container-spec.ts';
 
@@ -19,10 +20,14 @@ export type Place = { network: string; addresses: readonly string[] } | { proble
 /** Takes a while and needs nothing of the build, so it runs beside it. */
 export async function preparePlace(attempt: Attempt): Promise<Place> {
   const { deployment, tools } = attempt;
-  const [{ network, subnet }, siblings] = await Promise.all([
+  // The one address of the machine that every program in its network can be reached at.
+  if (deployment.options.network === 'host') return { network: 'host', addresses: ['127.0.0.1'] };
+  const [made, siblings] = await Promise.all([
     appNetwork(attempt),
     tools.engine.listContainers(`${labels.app}=${deployment.app}`),
   ]);
+  if ('problem' in made) return made;
+  const { network, subnet } = made;
   const ours = siblings.filter((container) => container.labels[labels.store] === tools.storeId);
   const taken = ours.flatMap((container) => (container.address ? [container.address] : []));
   const addresses: string[] = [];
@@ -45,14 +50,12 @@ const noAddress: Problem = {
 export async function startCandidate(
   attempt: Attempt,
   image: string,
-  place: Place,
+  place: Exclude<Place, { problem: Problem }>,
 ): Promise<{ candidate: Candidate } | { problem: Problem }> {
   const { deployment, settings, tools, log } = attempt;
   const { engine } = tools;
   const { instances } = deployment.options;
   await log.heading(`Starting v${deployment.number}${instances === 1 ? '' : `, ${instances} instances`}`);
-  if ('problem' in place) return place;
-
   const facts = await engine.inspectImage(image);
   if (!facts) return { problem: imageIsGone };
   const { workingDir } = facts;
@@ -100,17 +103,3 @@ const imageIsGone: Problem = {
   reason: 'its image is gone from the engine',
   hints: ['build it again: git push clever main:redeploy'],
 };
-
-/** The bridge of the app, made at its first deployment. A range that overlaps another network is given up for the next. */
-async function appNetwork(attempt: Attempt): Promise<{ network: string; subnet: string }> {
-  const { deployment, tools } = attempt;
-  const network = `gantry-${tools.storeTag}-${deployment.app}`;
-  const taken: string[] = [];
-  while (taken.length < 64) {
-    const subnet = await tools.allocateSubnet(deployment.app, taken);
-    const marks = { [labels.store]: tools.storeId, [labels.app]: deployment.app };
-    if (await tools.engine.ensureNetwork(network, subnet, marks)) return { network, subnet };
-    taken.push(subnet);
-  }
-  throw new Error('the range in GANTRY_SUBNETS overlaps other networks of this machine; set another one');
-}

@@ -1,5 +1,8 @@
+import { isIPv4 } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NetworkInspectInfo } from 'dockerode';
+import { ipv6SubnetsOverlap } from '../domain/ipv6-subnet.ts';
+import type { NetworkFacts } from './engine.ts';
 import type { EngineClient, RawRequest } from './engine-client.ts';
 import { subnetsOverlap } from './subnet.ts';
 
@@ -12,8 +15,10 @@ export async function ensureNetwork(
   name: string,
   subnet: string,
   labels: Readonly<Record<string, string>>,
+  ipv6Subnet?: string,
 ): Promise<boolean> {
   if (await hasNetwork(client, name, subnet)) return true;
+  const subnets = ipv6Subnet === undefined ? [subnet] : [subnet, ipv6Subnet];
   const options: RawRequest = {
     _query: {},
     _body: {
@@ -22,7 +27,8 @@ export async function ensureNetwork(
       // Engines before 25 allow two networks of one name otherwise.
       CheckDuplicate: true,
       Labels: labels,
-      IPAM: { Driver: 'default', Config: [{ Subnet: subnet }] },
+      EnableIPv6: ipv6Subnet !== undefined,
+      IPAM: { Driver: 'default', Config: subnets.map((each) => ({ Subnet: each })) },
     },
   };
   const created = await client.ask('creating a network', (docker, abortSignal) =>
@@ -44,10 +50,29 @@ async function isBeingMade(client: EngineClient, name: string, subnet: string): 
   for (;;) {
     if (await hasNetwork(client, name, subnet)) return true;
     const networks = await client.call('listing networks', (docker) => docker.listNetworks());
-    const subnets = networks.filter((found) => found.Name !== name).flatMap(subnetsOf);
-    if (subnets.some((taken) => subnetsOverlap(taken, subnet)) || performance.now() > deadline) return false;
+    const others = networks.filter((found) => found.Name !== name).flatMap(subnetsOf);
+    if (others.some((taken) => subnetsOverlap(taken, subnet)) || performance.now() > deadline) return false;
     await sleep(50);
   }
+}
+
+export async function networksOverlapping(
+  client: EngineClient,
+  ipv6Subnet: string,
+  except: string,
+): Promise<NetworkFacts[]> {
+  const networks = await client.call('listing networks', (docker) => docker.listNetworks());
+  const found: NetworkFacts[] = [];
+  for (const network of networks) {
+    const subnet = subnetsOf(network).find((each) => ipv6SubnetsOverlap(each, ipv6Subnet));
+    if (subnet === undefined || network.Name === except) continue;
+    const containers = await client.call('listing containers', (docker, abortSignal) =>
+      docker.listContainers({ all: true, filters: { network: [network.Id] }, abortSignal }),
+    );
+    const labels = network.Labels ?? {};
+    found.push({ name: network.Name, subnet, labels, isUsed: containers.length > 0 });
+  }
+  return found;
 }
 
 function subnetsOf({ IPAM }: NetworkInspectInfo): string[] {
@@ -68,7 +93,9 @@ async function hasNetwork(client: EngineClient, name: string, subnet: string): P
     if (found.refusal.status === 404) return false;
     throw new Error(`could not inspect the network ${name}: ${found.refusal.message}`);
   }
-  const existing: unknown = found.value.IPAM?.Config?.[0]?.Subnet;
+  const existing = subnetsOf(found.value as NetworkInspectInfo).find((each) =>
+    isIPv4(each.split('/')[0] ?? ''),
+  );
   if (existing !== subnet) {
     throw new Error(`the network ${name} exists with the subnet ${String(existing)}, not ${subnet}`);
   }

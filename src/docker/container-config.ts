@@ -1,6 +1,16 @@
 import type { ContainerCreateOptions } from 'dockerode';
 import { type ContainerSpec, labels } from '../domain/container.ts';
 
+/** With user namespaces of its own a container may not share the host's network, and the socket is not its root's. */
+export function needsHostUsers(spec: ContainerSpec): boolean {
+  return spec.network === 'host' || spec.dockerSocket !== undefined;
+}
+
+function socketMount({ dockerSocket }: ContainerSpec) {
+  if (dockerSocket === undefined) return [];
+  return [{ Type: 'bind' as const, Source: dockerSocket, Target: '/var/run/docker.sock' }];
+}
+
 /** A volume outlives the release it was made for. */
 function volumeLabels(all: Readonly<Record<string, string>>): Record<string, string> {
   const { [labels.store]: store = '', [labels.app]: app = '' } = all;
@@ -8,7 +18,7 @@ function volumeLabels(all: Readonly<Record<string, string>>): Record<string, str
 }
 
 /** The body of "create a container". It is born without a restart policy, so that a candidate that crashes stays down. */
-export function containerConfig(spec: ContainerSpec): ContainerCreateOptions {
+export function containerConfig(spec: ContainerSpec, isRemapped = false): ContainerCreateOptions {
   return {
     Image: spec.image,
     Labels: { ...spec.labels },
@@ -25,19 +35,25 @@ export function containerConfig(spec: ContainerSpec): ContainerCreateOptions {
       LogConfig: { Type: 'local', Config: { 'max-size': '10m', 'max-file': '3' } },
       RestartPolicy: { Name: 'no' },
       NetworkMode: spec.network,
-      Mounts: (spec.volumes ?? []).map(({ volume, path }) => ({
-        Type: 'volume' as const,
-        Source: volume,
-        Target: path,
-        VolumeOptions: {
-          NoCopy: false,
-          Labels: volumeLabels(spec.labels),
-          DriverConfig: { Name: 'local', Options: {} },
-        },
-      })),
+      ...(isRemapped && needsHostUsers(spec) && { UsernsMode: 'host' }),
+      Mounts: [
+        ...socketMount(spec),
+        ...(spec.volumes ?? []).map(({ volume, path }) => ({
+          Type: 'volume' as const,
+          Source: volume,
+          Target: path,
+          VolumeOptions: {
+            NoCopy: false,
+            Labels: volumeLabels(spec.labels),
+            DriverConfig: { Name: 'local', Options: {} },
+          },
+        })),
+      ],
     },
-    NetworkingConfig: {
-      EndpointsConfig: { [spec.network]: { IPAMConfig: { IPv4Address: spec.address } } },
-    },
+    ...(spec.network !== 'host' && {
+      NetworkingConfig: {
+        EndpointsConfig: { [spec.network]: { IPAMConfig: { IPv4Address: spec.address } } },
+      },
+    }),
   };
 }

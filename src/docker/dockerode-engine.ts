@@ -1,7 +1,7 @@
 import type { ImageInspectInfo } from 'dockerode';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
-import { ensureNetwork, removeNetwork } from './app-network.ts';
+import { ensureNetwork, networksOverlapping, removeNetwork } from './app-network.ts';
 import { BuildContextSweeper } from './build-cache.ts';
 import { buildImage } from './build-image.ts';
 import { lastOutput } from './container-output.ts';
@@ -12,6 +12,7 @@ import type {
   Engine,
   ImageFacts,
   LoginResult,
+  NetworkFacts,
   StartResult,
 } from './engine.ts';
 import { defaultSocketPath, EngineClient } from './engine-client.ts';
@@ -108,8 +109,13 @@ export class DockerodeEngine implements Engine {
     name: string,
     subnet: string,
     labels: Readonly<Record<string, string>>,
+    ipv6Subnet?: string,
   ): Promise<boolean> {
-    return await ensureNetwork(this.#client, name, subnet, labels);
+    return await ensureNetwork(this.#client, name, subnet, labels, ipv6Subnet);
+  }
+
+  async networksOverlapping(ipv6Subnet: string, except: string): Promise<NetworkFacts[]> {
+    return await networksOverlapping(this.#client, ipv6Subnet, except);
   }
 
   async removeNetwork(name: string): Promise<void> {

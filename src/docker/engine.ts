@@ -33,6 +33,15 @@ export type LoginResult = { ok: true } | { ok: false; reason: string };
 
 export type StartResult = { ok: true; container: string } | { ok: false; reason: string };
 
+export type NetworkFacts = {
+  name: string;
+  /** The one that overlaps. */
+  subnet: string;
+  labels: Readonly<Record<string, string>>;
+  /** Containers are in it, running or not. */
+  isUsed: boolean;
+};
+
 /** What Gantry needs of a container engine. Expected refusals are results; an engine that does not answer throws. */
 export interface Engine {
   /** Its version. Throws with a sentence for people when the engine is down or too old. */
@@ -54,7 +63,14 @@ export interface Engine {
   listImages(label: string): Promise<{ id: string; tags: string[]; labels: Record<string, string> }[]>;
 
   /** Creates the bridge network unless it exists. `false`: the subnet overlaps another network. */
-  ensureNetwork(name: string, subnet: string, labels: Readonly<Record<string, string>>): Promise<boolean>;
+  ensureNetwork(
+    name: string,
+    subnet: string,
+    labels: Readonly<Record<string, string>>,
+    ipv6Subnet?: string,
+  ): Promise<boolean>;
+  /** Networks, other than the one of this name, that share addresses with an IPv6 subnet. */
+  networksOverlapping(ipv6Subnet: string, except: string): Promise<NetworkFacts[]>;
   removeNetwork(name: string): Promise<void>;
   /** Names of the networks with a label. */
   listNetworks(label: string): Promise<string[]>;

@@ -1,5 +1,5 @@
 import { type ContainerSpec, labels } from '../domain/container.ts';
-import { containerConfig } from './container-config.ts';
+import { containerConfig, needsHostUsers } from './container-config.ts';
 import type { StartResult } from './engine.ts';
 import type { EngineClient, RawRequest } from './engine-client.ts';
 import { removeContainer } from './remove-container.ts';
@@ -8,7 +8,8 @@ import { explainRefusal } from './start-refusal.ts';
 const startTimeoutMs = 60_000;
 
 export async function startContainer(client: EngineClient, spec: ContainerSpec): Promise<StartResult> {
-  const options: RawRequest = { _query: { name: spec.name }, _body: containerConfig(spec) };
+  const isRemapped = needsHostUsers(spec) && (await remapsUsers(client));
+  const options: RawRequest = { _query: { name: spec.name }, _body: containerConfig(spec, isRemapped) };
   const create = () =>
     client.ask('creating a container', (docker, abortSignal) =>
       docker.createContainer({ ...options, abortSignal }),
@@ -31,6 +32,14 @@ export async function startContainer(client: EngineClient, spec: ContainerSpec):
     await removeContainer(client, id).catch(() => undefined);
     throw error;
   }
+}
+
+/** Root in a container is somebody else outside (`userns-remap`). */
+async function remapsUsers(client: EngineClient): Promise<boolean> {
+  const info = (await client.call('asking for its settings', (docker) => docker.info())) as {
+    SecurityOptions?: string[] | null;
+  };
+  return (info.SecurityOptions ?? []).some((option) => option.split(',').includes('name=userns'));
 }
 
 /** The step may have run before, up to any point. */

@@ -1,3 +1,4 @@
+import { canonicalIpv6Subnet, problemWithIpv6Subnet } from './ipv6-subnet.ts';
 import { dockerHub, parseRegistryHost } from './registry-login.ts';
 
 /** What an app's variables say about how it is built and run; Clever Cloud's Docker contract. */
@@ -8,6 +9,10 @@ export type AppSettings = {
   dockerfile: string;
   builder: 'buildkit' | 'legacy';
   port: number;
+  /** It wants the Docker socket, which an administrator has to allow. */
+  mountDockerSocket: boolean;
+  /** Of the app's network, besides its IPv4 addresses. */
+  ipv6Subnet: string | undefined;
   /** For an app whose TCP service is enabled. */
   tcpPort: number;
   /** All of them must answer 200; none when the app does not say which. */
@@ -50,6 +55,12 @@ export function parseAppSettings(
   const port = parsePort(given(portName) ?? String(defaultPort));
   if (port === undefined) problems.push(`${portName} must be a port number from 1 to 65535`);
 
+  const socket = given('CC_MOUNT_DOCKER_SOCKET') ?? 'false';
+  if (socket !== 'true' && socket !== 'false') problems.push('CC_MOUNT_DOCKER_SOCKET must be true or false');
+
+  const ipv6 = given('CC_DOCKER_FIXED_CIDR_V6');
+  const ipv6Problem = ipv6 === undefined ? undefined : problemWithIpv6Subnet(ipv6);
+  if (ipv6Problem !== undefined) problems.push(`CC_DOCKER_FIXED_CIDR_V6 ${ipv6Problem}`);
   const tcpPort = parsePort(given('CC_DOCKER_EXPOSED_TCP_PORT') ?? String(defaultTcpPort));
   if (tcpPort === undefined)
     problems.push('CC_DOCKER_EXPOSED_TCP_PORT must be a port number from 1 to 65535');
@@ -78,6 +89,8 @@ export function parseAppSettings(
       dockerfile,
       builder: buildx === 'true' ? 'buildkit' : 'legacy',
       port: port ?? defaultPort,
+      mountDockerSocket: socket === 'true',
+      ipv6Subnet: ipv6 === undefined ? undefined : canonicalIpv6Subnet(ipv6),
       tcpPort: tcpPort ?? defaultTcpPort,
       healthPaths: [...new Set(healthPaths)],
       registry:

@@ -5,6 +5,8 @@ export const labels = {
   app: 'gantry.app',
   release: 'gantry.release',
   commit: 'gantry.commit',
+  /** The ports of the machine that a container in its network listens on, with spaces between them. */
+  hostPorts: 'gantry.host-ports',
 } as const;
 
 /** Everything needed to run one container of a release; made by a pure function, carried out by the engine. */
@@ -13,6 +15,7 @@ export type ContainerSpec = {
   image: string;
   labels: Readonly<Record<string, string>>;
   env: Readonly<Record<string, string>>;
+  /** `host`: no network of its own. */
   network: string;
   /** Fixed, so that the address outlives restarts of the container and of the engine. */
   address: string;
@@ -21,6 +24,8 @@ export type ContainerSpec = {
   /** 0.5 is half a core. Absent: no limit. */
   cpus?: number;
   pidsLimit: number;
+  /** Path of the engine's socket on its machine; the container gets it where the docker command looks for it. */
+  dockerSocket?: string;
   /** Named volumes of the engine, made when they are first needed. */
   volumes?: readonly { volume: string; path: string }[];
 };

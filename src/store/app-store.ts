@@ -82,14 +82,15 @@ export class AppStore {
     return names.length === 0 ? 0 : this.#redis.hdel(keys.env(app), ...names);
   }
 
-  /** A number of its own for each app, from which its network is cut. */
-  async subnetIndex(app: AppName, taken: readonly number[]): Promise<number> {
+  /** A number of its own for each network of an app, from which its addresses are cut. The plain one is called ''. */
+  async subnetIndex(app: AppName, taken: readonly number[], network = ''): Promise<number> {
     return (await this.#redis.eval(
       subnetScript,
       2,
       keys.app(app),
       keys.subnets,
       JSON.stringify(taken),
+      network === '' ? 'subnet' : `subnet ${network}`,
     )) as number;
   }
 }
@@ -100,14 +101,14 @@ function context(app: AppName, name: string): string {
 
 /** Keeps the app's index unless it is in `taken` (its range overlaps somebody else's network); else gives the next free one. */
 const subnetScript = `
-local appKey, subnetsKey, taken = KEYS[1], KEYS[2], cjson.decode(ARGV[1])
+local appKey, subnetsKey, taken, field = KEYS[1], KEYS[2], cjson.decode(ARGV[1]), ARGV[2]
 local refused = {}
 for _, index in ipairs(taken) do refused[tostring(index)] = true end
-local mine = redis.call('HGET', appKey, 'subnet')
+local mine = redis.call('HGET', appKey, field)
 if mine and not refused[mine] then return tonumber(mine) end
 local index = 0
 while refused[tostring(index)] or redis.call('SISMEMBER', subnetsKey, index) == 1 do index = index + 1 end
 redis.call('SADD', subnetsKey, index)
-redis.call('HSET', appKey, 'subnet', index)
+redis.call('HSET', appKey, field, index)
 return index
 `;

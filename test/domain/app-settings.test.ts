@@ -14,6 +14,8 @@ describe('what an app says about itself', () => {
       dockerfile: 'Dockerfile',
       builder: 'buildkit',
       port: 8080,
+      mountDockerSocket: false,
+      ipv6Subnet: undefined,
       tcpPort: 4040,
       healthPaths: [],
       hooks: {

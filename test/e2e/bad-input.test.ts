@@ -4,10 +4,7 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Scope } from '../../src/domain/account.ts';
-import { TokenStore } from '../../src/store/token-store.ts';
 import { gitClient, type TestFiles, temporaryRepository } from '../support/git.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { appRepository, Rig } from '../support/rig.ts';
@@ -256,7 +253,7 @@ describe('credentials', () => {
   });
 
   test('a token for one app reads and pushes that one only, and learns of no other', async () => {
-    const token = await createToken('ci', ['deploy:lonely']);
+    const token = await rig.createToken('ci', ['deploy:lonely']);
     const url = (app: string): string => `http://ci:${token}@127.0.0.1:${rig.port}/${app}.git`;
     for (const app of ['shop', 'never-made']) {
       const push = await repo.push(url(app));
@@ -274,22 +271,13 @@ describe('credentials', () => {
     }
     const own = await repo.push(url('lonely'));
     expect(own.stderr).toMatch(/success: lonely v1 is live/);
-    const reader = await createToken('reader', ['read:lonely']);
+    const reader = await rig.createToken('reader', ['read:lonely']);
     const refused = await repo.push(`http://r:${reader}@127.0.0.1:${rig.port}/lonely.git`, 'main:redeploy');
     expect(refused.code).toBe(128);
     expect(refused.stderr).toContain('403');
     expect(await deploys('lonely')).toBe(1);
   });
 });
-
-async function createToken(name: string, scopes: readonly Scope[]): Promise<string> {
-  const redis = new Redis({ path: join(rig.dataDir, 'redis/redis.sock') });
-  try {
-    return await new TokenStore(redis).create(name, scopes);
-  } finally {
-    redis.disconnect();
-  }
-}
 
 describe('bodies', () => {
   const gzip = { 'content-encoding': 'gzip' };

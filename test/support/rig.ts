@@ -6,7 +6,10 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Redis } from 'ioredis';
 import { onTestFailed } from 'vitest';
+import type { Scope } from '../../src/domain/account.ts';
+import { TokenStore } from '../../src/store/token-store.ts';
 import { type GitResult, resultOf, type TestFiles, temporaryRepository } from './git.ts';
 
 const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
@@ -87,6 +90,16 @@ export class Rig {
 
   get token(): Promise<string> {
     return readFile(join(this.dataDir, 'admin-token'), 'utf8').then((text) => text.trim());
+  }
+
+  /** For somebody who may not do everything. */
+  async createToken(name: string, scopes: readonly Scope[]): Promise<string> {
+    const redis = new Redis({ path: join(this.dataDir, 'redis/redis.sock') });
+    try {
+      return await new TokenStore(redis).create(name, scopes);
+    } finally {
+      redis.disconnect();
+    }
   }
 
   /** What everything of ours on the engine is labelled with. */

@@ -1,0 +1,72 @@
+import { createHash } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
+import { labels } from '../domain/container.ts';
+import type { Problem } from '../domain/deployment.ts';
+import { ipv6SubnetsOverlap } from '../domain/ipv6-subnet.ts';
+import type { Attempt } from './attempt.ts';
+
+/**
+ * The bridge of the app, made at its first deployment. With an IPv6 subnet it is another one, so that the release that
+ * serves can stay in its own. A range that overlaps another network is given up for the next.
+ */
+export async function appNetwork(
+  attempt: Attempt,
+): Promise<{ network: string; subnet: string } | { problem: Problem }> {
+  const { deployment, settings, tools } = attempt;
+  const { ipv6Subnet } = settings;
+  const network = networkName(attempt);
+  if (ipv6Subnet !== undefined) {
+    const problem = await problemWithOthers(attempt, ipv6Subnet, network);
+    if (problem) return { problem };
+  }
+  const taken: string[] = [];
+  while (taken.length < 64) {
+    const subnet = await tools.allocateSubnet(deployment.app, taken, ipv6Subnet ?? '');
+    const marks = { [labels.store]: tools.storeId, [labels.app]: deployment.app };
+    if (await tools.engine.ensureNetwork(network, subnet, marks, ipv6Subnet)) return { network, subnet };
+    taken.push(subnet);
+  }
+  throw new Error('the range in GANTRY_SUBNETS overlaps other networks of this machine; set another one');
+}
+
+/** No name of an app has a dot, so that no app can have the name of a network of another. */
+function networkName({ deployment, settings, tools }: Attempt): string {
+  const name = `gantry-${tools.storeTag}-${deployment.app}`;
+  if (settings.ipv6Subnet === undefined) return name;
+  return `${name}.v6-${createHash('sha256').update(settings.ipv6Subnet).digest('hex').slice(0, 8)}`;
+}
+
+/** Networks of ours that nothing is in any more make room. */
+async function problemWithOthers(
+  { deployment, tools }: Attempt,
+  ipv6Subnet: string,
+  network: string,
+): Promise<Problem | undefined> {
+  const mark = `${labels.app}=${deployment.app}`;
+  const isThere = (await tools.engine.listNetworks(mark)).includes(network);
+  if (isThere) return undefined;
+  for (const other of await tools.engine.networksOverlapping(ipv6Subnet, network)) {
+    const isOurs = other.labels[labels.store] === tools.storeId;
+    if (isOurs && !other.isUsed) {
+      await tools.engine.removeNetwork(other.name);
+      continue;
+    }
+    const owner = isOurs
+      ? `the network of the app ${other.labels[labels.app]}`
+      : `the Docker network ${other.name}`;
+    return overlap(ipv6Subnet, `${owner} (${other.subnet})`);
+  }
+  for (const [name, addresses] of Object.entries(networkInterfaces())) {
+    for (const { cidr } of addresses ?? [])
+      if (cidr !== null && ipv6SubnetsOverlap(cidr, ipv6Subnet))
+        return overlap(ipv6Subnet, `the addresses of this machine on ${name} (${cidr})`);
+  }
+  return undefined;
+}
+
+function overlap(ipv6Subnet: string, other: string): Problem {
+  return {
+    reason: `CC_DOCKER_FIXED_CIDR_V6=${ipv6Subnet} overlaps ${other}`,
+    hints: ['set it to a subnet that nothing else uses'],
+  };
+}

@@ -164,6 +164,24 @@ tcp
   .option(...appOption)
   .action(async (options: { app?: string }) => (await import('./commands/tcp.ts')).disableTcp(options));
 
+program
+  .command('restart')
+  .description('new containers of the live release, with the variables as they are now')
+  .option(...appOption)
+  .option('--detach', 'return once it is queued')
+  .action(async (options: { app?: string; detach?: boolean }) =>
+    (await import('./commands/deploy-again.ts')).deployAgain('restart', options),
+  );
+program
+  .command('redeploy')
+  .description('build and deploy the live commit again')
+  .option(...appOption)
+  .option('--no-cache', 'build every step anew')
+  .option('--detach', 'return once it is queued')
+  .action(async (options: { app?: string; detach?: boolean; cache?: boolean }) =>
+    (await import('./commands/deploy-again.ts')).deployAgain('redeploy', options),
+  );
+
 const deploys = program.command('deploys').description("an app's deployments");
 deploys
   .command('list', { isDefault: true })

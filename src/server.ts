@@ -8,6 +8,7 @@ import { type Account, canDeploy, canRead } from './domain/account.ts';
 import type { AppName } from './domain/app.ts';
 import { UserError } from './errors.ts';
 import { BranchKeeper } from './git/branch-keeper.ts';
+import { deployAgain } from './git/deploy-again.ts';
 import { FinishedDeployments } from './git/finished-deployments.ts';
 import { defaultGitLimits, GitEndpoint, gitServerOptions } from './git/git-endpoint.ts';
 import { prepareGitProcess } from './git/git-environment.ts';
@@ -139,6 +140,7 @@ export async function startServer(
     deployments,
     volumes: new VolumeStore(hasty),
     logs,
+    deployAgain: deployAgain({ deployments, releases, queue, repositories }),
     tcpPorts: new TcpPortStore(hasty),
     tcpRange: config.tcpPorts,
     isPortFree: async (port) =>

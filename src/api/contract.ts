@@ -53,6 +53,13 @@ export const deploymentShape = z.object({
   endedAt: z.string().nullable(),
 });
 
+export const deployAgainShape = z.strictObject({
+  kind: z.enum(['restart', 'redeploy']),
+  noCache: z.boolean().default(false),
+});
+
+export const acceptedShape = z.object({ number: z.number() });
+
 export const deploymentsShape = z.object({ deployments: z.array(deploymentShape) });
 
 export const cancelShape = z.object({ result: z.enum(['cancelled', 'asked', 'too late']) });

@@ -1,16 +1,28 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { canDeploy } from '../domain/account.ts';
+import type { App } from '../domain/app.ts';
 import type { Deployment } from '../domain/deployment.ts';
 import { UserError } from '../errors.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
 import type { LogReader } from '../store/log-reader.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
-import { cancelShape, type deploymentShape, deploymentsShape } from './contract.ts';
+import {
+  acceptedShape,
+  cancelShape,
+  deployAgainShape,
+  deploymentShape,
+  deploymentsShape,
+} from './contract.ts';
 
 export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
   deployments: DeploymentStore;
   logs: LogReader;
+  /** Returns the number of the new deployment. */
+  deployAgain: (
+    app: App,
+    again: { kind: 'restart' | 'redeploy'; noCache: boolean; by: string },
+  ) => Promise<number>;
 };
 
 const deploymentParams = appParams.extend({ number: z.coerce.number().int().positive() });
@@ -24,6 +36,32 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
         return { deployments: (await deps.deployments.list(app.name, 20)).map(describe) };
+      },
+    );
+
+    api.post(
+      '/apps/:app/deployments',
+      { schema: { params: appParams, body: deployAgainShape, response: { 202: acceptedShape } } },
+      async ({ account, params, body }, reply) => {
+        const app = await requireApp(deps, account, params.app);
+        if (!canDeploy(account, app.name))
+          throw new UserError('FORBIDDEN', `this token may not deploy ${app.name}`);
+        const number = await deps.deployAgain(app, { ...body, by: account.name });
+        return reply
+          .status(202)
+          .header('location', `/api/v1/apps/${app.name}/deployments/${number}`)
+          .send({ number });
+      },
+    );
+
+    api.get(
+      '/apps/:app/deployments/:number',
+      { schema: { params: deploymentParams, response: { 200: deploymentShape } } },
+      async ({ account, params }) => {
+        const app = await requireApp(deps, account, params.app);
+        const deployment = await deps.deployments.get(app.name, params.number);
+        if (!deployment) throw notFound(params.number);
+        return describe(deployment);
       },
     );
 

@@ -29,7 +29,7 @@ export async function buildImage(
   if ('problem' in dockerfile) return dockerfile;
 
   const text = await readFile(join(folder.dir, dockerfile.path), 'utf8');
-  const commandless = await missingCommand(text, tools.engine);
+  const commandless = settings.runCommand === undefined && (await missingCommand(text, tools.engine));
   if (commandless) return { problem: commandless };
 
   const began = performance.now();
@@ -85,6 +85,21 @@ export async function buildImage(
   );
   return { image };
 }
+
+/** The image of an earlier release under the name of this one, so that it is kept as long as this one is. */
+export async function reuseImage(
+  attempt: Attempt,
+  image: string,
+): Promise<{ image: string } | { problem: Problem }> {
+  attempt.guard();
+  const tag = imageTag(attempt);
+  return (await attempt.tools.engine.tagImage(image, tag)) ? { image: tag } : { problem: imageIsGone };
+}
+
+export const imageIsGone: Problem = {
+  reason: 'its image is gone from the engine',
+  hints: ['build it again: gantry redeploy'],
+};
 
 function imageTag({ deployment, tools }: Attempt): string {
   return `gantry-${tools.storeTag}/${deployment.app}:v${deployment.number}-${shortSha(deployment.commit)}`;

@@ -30,6 +30,7 @@ export function containerSpec(
       ...appEnv,
       PORT: String(settings.port),
     },
+    ...(settings.runCommand !== undefined && { command: ['sh', '-c', settings.runCommand] }),
     network,
     address,
     memoryBytes: memoryOf(attempt),

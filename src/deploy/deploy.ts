@@ -1,8 +1,8 @@
 import type { DeployOutcome, Problem, Step } from '../domain/deployment.ts';
 import type { Attempt } from './attempt.ts';
 import { awaitHealthy } from './await-healthy.ts';
-import { buildImage } from './build-image.ts';
-import { checkOut } from './check-out.ts';
+import { buildImage, reuseImage } from './build-image.ts';
+import { type Checkout, checkOut } from './check-out.ts';
 import { runFailedHook, runSucceededHook } from './container-hooks.ts';
 import { problemWithAccess, problemWithPort, warnOfAccess } from './host-access.ts';
 import { logInToRegistry } from './registry-login.ts';
@@ -31,17 +31,9 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   if ('problem' in source) return failed('checkout', source.problem);
   await using checkout = source.checkout;
 
-  const login = await logInToRegistry(attempt);
-  if ('problem' in login) return failed('registry login', login.problem);
-
-  const preBuild = await runHostHook(attempt, 'pre-build hook', hooks.preBuild, checkout);
-  if (preBuild) return failed('pre-build hook', preBuild);
-
-  const build = await buildImage(attempt, checkout, login.credentials);
-  if ('problem' in build) return failed('build', build.problem);
-
-  const postBuild = await runHostHook(attempt, 'post-build hook', hooks.postBuild, checkout);
-  if (postBuild) return failed('post-build hook', postBuild);
+  const made = await makeImage(attempt, checkout);
+  if ('failure' in made) return made.failure;
+  const { image } = made;
 
   const preRun = await runHostHook(attempt, 'pre-run hook', hooks.preRun, checkout);
   if (preRun) return failed('pre-run hook', preRun);
@@ -55,7 +47,7 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   if ('problem' in room) return failed('start', room.problem);
   await using gap = room.gap;
 
-  const start = await startCandidate(attempt, build.image, where);
+  const start = await startCandidate(attempt, image, where);
   if ('problem' in start) {
     await runFailedHook(attempt, checkout);
     return failed('start', start.problem);
@@ -68,13 +60,37 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
     return failed(unhealthy.step, unhealthy);
   }
 
-  const unswitched = await switchRoute(attempt, candidate, build.image);
+  const unswitched = await switchRoute(attempt, candidate, image);
   if (unswitched) return failed('switch', unswitched);
 
   await gap.takenOver();
   await reportDrain(attempt);
   await runSucceededHook(attempt, candidate.endpoints);
   return { kind: 'live' };
+}
+
+/** Builds the commit; for a restart, the image is the one of the release that is started anew. */
+async function makeImage(
+  attempt: Attempt,
+  checkout: Checkout,
+): Promise<{ image: string } | { failure: DeployOutcome }> {
+  const { hooks } = attempt.settings;
+  if (attempt.deployment.image !== undefined) {
+    const reused = await reuseImage(attempt, attempt.deployment.image);
+    return 'problem' in reused ? { failure: failed('start', reused.problem) } : reused;
+  }
+
+  const login = await logInToRegistry(attempt);
+  if ('problem' in login) return { failure: failed('registry login', login.problem) };
+
+  const preBuild = await runHostHook(attempt, 'pre-build hook', hooks.preBuild, checkout);
+  if (preBuild) return { failure: failed('pre-build hook', preBuild) };
+
+  const build = await buildImage(attempt, checkout, login.credentials);
+  if ('problem' in build) return { failure: failed('build', build.problem) };
+
+  const postBuild = await runHostHook(attempt, 'post-build hook', hooks.postBuild, checkout);
+  return postBuild ? { failure: failed('post-build hook', postBuild) } : build;
 }
 
 function failed(step: Step, problem: Problem): DeployOutcome {

@@ -5,6 +5,7 @@ import type { Endpoint } from '../domain/route.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { appNetwork } from './app-network.ts';
 import type { Attempt } from './attempt.ts';
+import { imageIsGone } from './build-image.ts';
 import { containerSpec, freeAddress } from './container-spec.ts';
 
 /** The running containers of a release that has not proved itself. They are removed unless they are kept. */
@@ -56,6 +57,9 @@ export async function startCandidate(
   const { engine } = tools;
   const { instances } = deployment.options;
   await log.heading(`Starting v${deployment.number}${instances === 1 ? '' : `, ${instances} instances`}`);
+  if (settings.runCommand !== undefined)
+    await log.detail('running CC_RUN_COMMAND instead of the command of the image');
+
   const facts = await engine.inspectImage(image);
   if (!facts) return { problem: imageIsGone };
   const { workingDir } = facts;
@@ -98,8 +102,3 @@ export async function startCandidate(
   };
   return { candidate };
 }
-
-const imageIsGone: Problem = {
-  reason: 'its image is gone from the engine',
-  hints: ['build it again: git push clever main:redeploy'],
-};

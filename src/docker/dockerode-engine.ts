@@ -85,6 +85,16 @@ export class DockerodeEngine implements Engine {
     throw new Error(`could not inspect the image ${reference}: ${found.refusal.message}`);
   }
 
+  async tagImage(reference: string, tag: string): Promise<boolean> {
+    const [repo = '', name = ''] = tag.split(/:(?=[^/]*$)/);
+    const tagged = await this.#client.ask('naming an image', (docker, abortSignal) =>
+      docker.getImage(reference).tag({ repo, tag: name, abortSignal }),
+    );
+    if (!tagged.ok && tagged.refusal.status !== 404)
+      throw new Error(`could not tag the image ${reference}: ${tagged.refusal.message}`);
+    return tagged.ok;
+  }
+
   async removeImage(reference: string): Promise<void> {
     const removed = await this.#client.ask('removing an image', (docker, abortSignal) =>
       docker.getImage(reference).remove({ abortSignal }),

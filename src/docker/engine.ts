@@ -58,6 +58,8 @@ export interface Engine {
   ): Promise<BuildResult>;
   /** `undefined`: there is none. */
   inspectImage(reference: string): Promise<ImageFacts | undefined>;
+  /** Gives an image one more name. False: there is no such image. */
+  tagImage(reference: string, tag: string): Promise<boolean>;
   /** Removes a tag; the layers go with the last one. Fine when it does not exist. */
   removeImage(reference: string): Promise<void>;
   listImages(label: string): Promise<{ id: string; tags: string[]; labels: Record<string, string> }[]>;

@@ -21,6 +21,8 @@ export type AppSettings = {
   registry:
     | { host: string; username: string | undefined; password: string | undefined; isStrict: boolean }
     | undefined;
+  /** Instead of the image's own command. */
+  runCommand: string | undefined;
   hooks: {
     preBuild: string | undefined;
     postBuild: string | undefined;
@@ -97,6 +99,7 @@ export function parseAppSettings(
         username === undefined && password === undefined
           ? undefined
           : { host: host ?? dockerHub, username, password, isStrict: strict === 'true' },
+      runCommand: given('CC_RUN_COMMAND'),
       hooks: {
         preBuild: given('CC_PRE_BUILD_HOOK'),
         postBuild: given('CC_POST_BUILD_HOOK'),

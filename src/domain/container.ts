@@ -15,6 +15,8 @@ export type ContainerSpec = {
   image: string;
   labels: Readonly<Record<string, string>>;
   env: Readonly<Record<string, string>>;
+  /** Instead of what the image says, its entrypoint included. */
+  command?: readonly string[];
   /** `host`: no network of its own. */
   network: string;
   /** Fixed, so that the address outlives restarts of the container and of the engine. */

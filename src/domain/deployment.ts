@@ -2,7 +2,7 @@ import type { AppName, CommitSha } from './app.ts';
 import type { AppOptions } from './app-options.ts';
 
 /** What started a deployment. */
-export type Trigger = 'push' | 'redeploy';
+export type Trigger = 'push' | 'redeploy' | 'restart';
 
 export type DeploymentState = 'queued' | 'running' | 'live' | 'failed' | 'cancelled' | 'superseded';
 
@@ -27,6 +27,8 @@ export type Deployment = {
   noCache: boolean;
   /** The app's options as they were when it was asked for. */
   options: AppOptions;
+  /** The image of the release that is started anew; without one, the commit is built. */
+  image: string | undefined;
   /** How often a worker began it; more than once when a worker died. */
   runs: number;
   /** The route points at its container: from here on it can only become live. */

@@ -92,6 +92,7 @@ async function deployRef(
     oldSha: update.oldSha,
     by: push.account.name,
     noCache: options.noCache,
+    image: undefined,
   });
   await deps.queue.wake(app.name);
   // The worker is on its way; nothing is collected before the pin is there, because nothing but us collects.

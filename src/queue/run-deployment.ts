@@ -150,7 +150,7 @@ async function begin(run: Run): Promise<DeployOutcome> {
   const { deployment, log } = run;
   if (deployment.runs > 1) await log.warning(`a worker was lost; deploy #${deployment.number} starts again`);
   const subject = deployment.subject === '' ? '' : ` "${safeText(deployment.subject, 70)}"`;
-  const again = deployment.trigger === 'redeploy' ? ' again' : '';
+  const again = { push: '', redeploy: ' again', restart: ', restarted' }[deployment.trigger];
   await log.heading(
     `Deploy #${deployment.number} of ${deployment.app}: ${shortSha(deployment.commit)}${subject}${again}`,
   );

@@ -8,7 +8,7 @@ import { keys } from './keys.ts';
 /** A new deployment as a push or a person asks for it. */
 export type DeploymentRequest = Pick<
   Deployment,
-  'app' | 'trigger' | 'commit' | 'subject' | 'branch' | 'oldSha' | 'by' | 'noCache'
+  'app' | 'trigger' | 'commit' | 'subject' | 'branch' | 'oldSha' | 'by' | 'noCache' | 'image'
 > & {
   /** Random, made by the asker: asking twice with one id makes one deployment. */
   requestId: string;
@@ -40,7 +40,7 @@ export class DeploymentStore {
       keys.apps,
       app,
       new Date().toISOString(),
-      JSON.stringify({ ...fields, noCache: fields.noCache ? '1' : '' }),
+      JSON.stringify({ ...fields, noCache: fields.noCache ? '1' : '', image: fields.image ?? '' }),
       keys.deployment(app, 0).slice(0, -1),
       keys.log(app, 0).slice(0, -1),
       keys.channel,
@@ -264,6 +264,7 @@ function parseDeployment(app: AppName, number: number, fields: Record<string, st
     by: fields.by ?? '',
     noCache: fields.noCache === '1',
     options: readAppOptions(fields.options),
+    image: fields.image || undefined,
     runs: Number(fields.runs ?? 0),
     switched: fields.switched === '1',
     createdAt: date(fields.createdAt) ?? new Date(0),

@@ -38,6 +38,7 @@ function ask(app: AppName, commit: string) {
     oldSha: '0'.repeat(40),
     by: 'ana',
     noCache: false,
+    image: undefined,
   });
 }
 

@@ -34,6 +34,7 @@ function ask(app: AppName, commit: string, requestId: string = randomUUID()) {
     oldSha: '0'.repeat(40),
     by: 'ana',
     noCache: false,
+    image: undefined,
   });
 }
 

@@ -1,0 +1,44 @@
+import { randomUUID } from 'node:crypto';
+import type { App } from '../domain/app.ts';
+import { UserError } from '../errors.ts';
+import type { DeployQueue } from '../queue/deploy-queue.ts';
+import type { DeploymentStore } from '../store/deployment-store.ts';
+import type { ReleaseStore } from '../store/release-store.ts';
+import type { Repositories } from './repositories.ts';
+
+export type DeployAgainDeps = {
+  deployments: DeploymentStore;
+  releases: ReleaseStore;
+  queue: DeployQueue;
+  repositories: Repositories;
+};
+
+export type Again = { kind: 'restart' | 'redeploy'; noCache: boolean; by: string };
+
+/**
+ * Asks for the live commit once more, with today's variables and options: `restart` in new containers of the image it
+ * has, `redeploy` built again. Returns the number of the deployment; throws for an app that has nothing live.
+ */
+export function deployAgain(deps: DeployAgainDeps): (app: App, again: Again) => Promise<number> {
+  return async (app, { kind, noCache, by }) => {
+    const release = app.live === undefined ? undefined : await deps.releases.get(app.name, app.live);
+    if (!release)
+      throw new UserError('CONFLICT', `${app.name} has nothing live to ${kind}`, 'git push clever main');
+    const { commit, subject, image } = release;
+    const { number } = await deps.deployments.request({
+      app: app.name,
+      requestId: randomUUID(),
+      trigger: kind,
+      commit,
+      subject,
+      branch: app.branch,
+      oldSha: commit,
+      by,
+      noCache,
+      image: kind === 'restart' ? image : undefined,
+    });
+    await deps.queue.wake(app.name);
+    await deps.repositories.open(app.name).pin(String(number), commit);
+    return number;
+  };
+}

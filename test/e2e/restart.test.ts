@@ -20,8 +20,8 @@ async function tagsOf(app: string): Promise<string[]> {
   return images.flatMap(({ RepoTags }) => RepoTags ?? []);
 }
 
-function versions(tags: readonly string[]): (string | undefined)[] {
-  return tags.map((tag) => /:(v\d+)-/.exec(tag)?.[1]).sort();
+function versions(tags: readonly string[]): string[] {
+  return tags.map((tag) => /:(v\d+)-/.exec(tag)?.[1] ?? tag).sort();
 }
 
 describe('gantry restart', () => {

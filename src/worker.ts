@@ -12,6 +12,7 @@ import {
   sweepCheckouts,
   sweepContainers,
   sweepImages,
+  sweepNetworks,
   sweepVolumes,
 } from './deploy/sweep.ts';
 import { DockerodeEngine } from './docker/dockerode-engine.ts';
@@ -155,6 +156,7 @@ export async function startWorker(
     keepReleases: config.keepReleases,
     forgetRelease: (app, number) => releases.forget(app, number),
     desired: (app) => deployments.desired(app),
+    options: (app) => apps.options(app),
     doomedVolumes: () => volumes.doomed(),
     forgetVolume: (app, volume) => volumes.forget(app, volume),
     storeTag,
@@ -198,6 +200,7 @@ export async function startWorker(
       .then(() => sweepCheckouts(sweep))
       .then(() => sweepContainers(sweep))
       .then(() => sweepVolumes(sweep))
+      .then(() => sweepNetworks(sweep))
       .then(() => Promise.all([...untidy].map(tidyImages)))
       .catch((err: unknown) => logger.debug({ err }, 'sweep failed'));
   };

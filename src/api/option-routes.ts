@@ -31,11 +31,7 @@ export function optionRoutes(deps: Pick<AppRoutesDeps, 'apps'>): FastifyPluginAs
             'FORBIDDEN',
             'only an administrator gives an app the network of the host or the Docker socket',
           );
-        const options = changed(await deps.apps.options(app.name), body);
-        const problem = problemWithAppOptions(options);
-        if (problem) throw new UserError('INVALID', problem);
-        await deps.apps.setOptions(app.name, options);
-        return describe(options);
+        return describe(await deps.apps.changeOptions(app.name, (options) => changed(options, body)));
       },
     );
   };
@@ -45,7 +41,7 @@ function changed(options: AppOptions, change: z.infer<typeof appOptionsChangeSha
   const { memory, cpus, swap, ...rest } = change;
   if (typeof memory === 'number' && memory < smallestMemory)
     throw new UserError('INVALID', 'memory is at least 6M, which is the least a container can have');
-  return {
+  const result: AppOptions = {
     ...options,
     ...(Object.fromEntries(
       Object.entries(rest).filter(([, value]) => value !== undefined),
@@ -54,6 +50,9 @@ function changed(options: AppOptions, change: z.infer<typeof appOptionsChangeSha
     ...(cpus !== undefined && { cpus: cpus ?? undefined }),
     ...(swap !== undefined && { swap: swap ?? undefined }),
   };
+  const problem = problemWithAppOptions(result);
+  if (problem) throw new UserError('INVALID', problem);
+  return result;
 }
 
 function describe(options: AppOptions): z.infer<typeof appOptionsShape> {

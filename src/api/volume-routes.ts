@@ -2,7 +2,12 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { type Account, canDeploy } from '../domain/account.ts';
 import type { App, AppName } from '../domain/app.ts';
-import { problemWithAppOptions, problemWithVolume } from '../domain/app-options.ts';
+import {
+  type AppOptions,
+  type AppVolume,
+  problemWithAppOptions,
+  problemWithVolume,
+} from '../domain/app-options.ts';
 import { UserError } from '../errors.ts';
 import type { VolumeStore } from '../store/volume-store.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
@@ -33,19 +38,8 @@ export function volumeRoutes(deps: VolumeRoutesDeps): FastifyPluginAsyncZod {
         const { name: app } = await requireChangeable(deps, account, params.app);
         const problem = problemWithVolume(body);
         if (problem) throw new UserError('INVALID', problem);
-        const options = await apps.options(app);
-        for (const { name, path } of options.volumes) {
-          if (name === body.name)
-            throw new UserError('CONFLICT', `${app} has the volume ${name} already, at ${path}`);
-          if (path === body.path)
-            throw new UserError('CONFLICT', `${app} has the volume ${name} at ${path} already`);
-        }
-        const changed = { ...options, volumes: [...options.volumes, body] };
-        const tooMany = problemWithAppOptions(changed);
-        if (tooMany) throw new UserError('INVALID', tooMany);
-        // Its data are safe before it can be used.
+        await apps.changeOptions(app, (options) => withVolume(options, body));
         await volumes.attach(app, body.name);
-        await apps.setOptions(app, changed);
         return reply.status(201).send(await list(app));
       },
     );
@@ -61,23 +55,37 @@ export function volumeRoutes(deps: VolumeRoutesDeps): FastifyPluginAsyncZod {
       },
       async ({ account, params, query }) => {
         const { name: app } = await requireChangeable(deps, account, params.app);
-        const options = await apps.options(app);
-        const isAttached = options.volumes.some(({ name }) => name === params.volume);
-        if (!isAttached && !(await volumes.detached(app)).includes(params.volume))
+        const { volumes: attached } = await apps.options(app);
+        if (
+          !attached.some(({ name }) => name === params.volume) &&
+          !(await volumes.detached(app)).includes(params.volume)
+        )
           throw new UserError(
             'NOT_FOUND',
             `${app} has no volume "${params.volume.slice(0, 50)}"`,
             `list them: gantry volumes list ${app}`,
           );
-        await apps.setOptions(app, {
+        await apps.changeOptions(app, (options) => ({
           ...options,
           volumes: options.volumes.filter(({ name }) => name !== params.volume),
-        });
+        }));
         await volumes.detach(app, params.volume, query.deleteData === 'true');
         return list(app);
       },
     );
   };
+}
+
+function withVolume(options: AppOptions, volume: AppVolume): AppOptions {
+  for (const { name, path } of options.volumes) {
+    if (name === volume.name)
+      throw new UserError('CONFLICT', `the volume ${name} is there already, at ${path}`);
+    if (path === volume.path) throw new UserError('CONFLICT', `the volume ${name} is at ${path} already`);
+  }
+  const changed = { ...options, volumes: [...options.volumes, volume] };
+  const problem = problemWithAppOptions(changed);
+  if (problem) throw new UserError('INVALID', problem);
+  return changed;
 }
 
 async function requireChangeable(deps: VolumeRoutesDeps, account: Account, text: string): Promise<App> {

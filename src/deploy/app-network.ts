@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
+import { type AppName, parseAppName } from '../domain/app.ts';
 import { labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import { ipv6SubnetsOverlap } from '../domain/ipv6-subnet.ts';
@@ -34,6 +35,12 @@ function networkName({ deployment, settings, tools }: Attempt): string {
   const name = `gantry-${tools.storeTag}-${deployment.app}`;
   if (settings.ipv6Subnet === undefined) return name;
   return `${name}.v6-${createHash('sha256').update(settings.ipv6Subnet).digest('hex').slice(0, 8)}`;
+}
+
+export function appOfIpv6Network(storeTag: string, network: string): AppName | undefined {
+  const start = `gantry-${storeTag}-`;
+  const dot = network.indexOf('.v6-');
+  return network.startsWith(start) && dot > 0 ? parseAppName(network.slice(start.length, dot)) : undefined;
 }
 
 /** Networks of ours that nothing is in any more make room. */

@@ -89,7 +89,7 @@ async function comeBack(attempt: Attempt): Promise<void> {
     await resumeServing(tools, deployment.app, tools.limits.healthTimeoutMs);
     await log.detail(`v${serving} is started again and serves after ${seconds(performance.now() - began)}`);
   } catch (error) {
-    await log.warning(`v${serving} could not be started again: ${messageOf(error)}; it is tried again`);
+    await log.warning(`v${serving} could not be started again: ${messageOf(error)}`);
   }
 }
 

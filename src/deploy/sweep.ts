@@ -2,9 +2,11 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Engine } from '../docker/engine.ts';
 import { type AppName, parseAppName } from '../domain/app.ts';
+import type { AppOptions } from '../domain/app-options.ts';
 import { type ContainerState, labels } from '../domain/container.ts';
 import { type Deployment, isFinal } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
+import { appOfIpv6Network } from './app-network.ts';
 import { volumeName } from './container-spec.ts';
 
 /** What the sweep needs to know to tell a leftover from something in use. */
@@ -21,6 +23,7 @@ export type SweepFacts = {
   keepReleases: number;
   forgetRelease: (app: AppName, number: number) => Promise<void>;
   desired: (app: AppName) => Promise<Deployment | undefined>;
+  options: (app: AppName) => Promise<AppOptions>;
   doomedVolumes: () => Promise<readonly { app: AppName; volume: string }[]>;
   forgetVolume: (app: AppName, volume: string) => Promise<void>;
   storeTag: string;
@@ -85,8 +88,22 @@ export async function sweepVolumes(facts: SweepFacts): Promise<void> {
   for (const { app, volume } of await facts.doomedVolumes()) {
     const desired = await facts.desired(app);
     if (desired !== undefined && !isFinal(desired.state)) continue;
+    // It was given to the app again a moment ago.
+    if ((await facts.options(app)).volumes.some(({ name }) => name === volume)) continue;
     if (await facts.engine.removeVolume(volumeName(facts.storeTag, app, volume)))
       await facts.forgetVolume(app, volume);
+  }
+}
+
+/** Removes IPv6 networks that an app has left, for another one or none. */
+export async function sweepNetworks(facts: SweepFacts): Promise<void> {
+  const { engine, storeId, storeTag } = facts;
+  for (const network of await engine.listNetworks(`${labels.store}=${storeId}`)) {
+    const app = appOfIpv6Network(storeTag, network);
+    if (app === undefined) continue;
+    const desired = await facts.desired(app);
+    if (desired !== undefined && !isFinal(desired.state)) continue;
+    if (!(await engine.isNetworkUsed(network))) await engine.removeNetwork(network);
   }
 }
 

@@ -139,6 +139,13 @@ export class DockerodeEngine implements Engine {
     return networks.map((network) => network.Name);
   }
 
+  async isNetworkUsed(name: string): Promise<boolean> {
+    const containers = await this.#client.call('listing containers', (docker, abortSignal) =>
+      docker.listContainers({ all: true, filters: { network: [name] }, abortSignal }),
+    );
+    return containers.length > 0;
+  }
+
   async listVolumes(label: string): Promise<string[]> {
     const { Volumes } = await this.#client.call('listing volumes', (docker, abortSignal) =>
       docker.listVolumes({ filters: { label: [label] }, abortSignal }),

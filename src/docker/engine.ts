@@ -76,6 +76,8 @@ export interface Engine {
   removeNetwork(name: string): Promise<void>;
   /** Names of the networks with a label. */
   listNetworks(label: string): Promise<string[]>;
+  /** Whether containers are in it, running or not. */
+  isNetworkUsed(name: string): Promise<boolean>;
 
   /** Names of the volumes with a label. */
   listVolumes(label: string): Promise<string[]>;

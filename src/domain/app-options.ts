@@ -18,7 +18,7 @@ export type AppOptions = {
 };
 
 /** Data that outlives the containers of an app: a named volume of the engine, mounted at an absolute path. */
-type AppVolume = { name: string; path: string };
+export type AppVolume = { name: string; path: string };
 
 /** Two generations of six have room in the sixteen addresses of an app's network. */
 const mostInstances = 6;

@@ -52,8 +52,14 @@ export class AppStore {
     return readAppOptions((await this.#redis.hget(keys.app(app), 'options')) ?? undefined);
   }
 
-  async setOptions(app: AppName, options: AppOptions): Promise<void> {
-    await this.#redis.hset(keys.app(app), 'options', JSON.stringify(options));
+  /** `change` is asked again when somebody else changed them meanwhile; what it throws changes nothing. */
+  async changeOptions(app: AppName, change: (options: AppOptions) => AppOptions): Promise<AppOptions> {
+    for (;;) {
+      const before = (await this.#redis.hget(keys.app(app), 'options')) ?? '';
+      const changed = change(readAppOptions(before));
+      const after = JSON.stringify(changed);
+      if ((await this.#redis.eval(exchangeScript, 1, keys.app(app), before, after)) === 1) return changed;
+    }
   }
 
   async env(app: AppName): Promise<Record<string, string>> {
@@ -98,6 +104,14 @@ export class AppStore {
 function context(app: AppName, name: string): string {
   return `${app}\0${name}`;
 }
+
+const exchangeScript = `
+local now = redis.call('HGET', KEYS[1], 'options') or ''
+if now == ARGV[2] then return 1 end
+if now ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'options', ARGV[2])
+return 1
+`;
 
 /** Keeps the app's index unless it is in `taken` (its range overlaps somebody else's network); else gives the next free one. */
 const subnetScript = `

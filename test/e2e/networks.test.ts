@@ -185,8 +185,12 @@ describe('an IPv6 subnet', () => {
     expect((await repo.push(url, 'main:redeploy')).code).toBe(0);
     expect((await rig.request('six')).body).toBe('v2: none');
     await until('only the last is left', async () => (await containersOf('six')).length === 1);
+    await until('its IPv6 networks are gone', async () => {
+      const filters = { label: [`gantry.store=${await rig.storeId}`, 'gantry.app=six'] };
+      return (await localDocker().listNetworks({ filters })).length === 1;
+    });
 
-    // Nothing is in its networks any more, so another app can have the addresses.
+    // So another app can have the addresses.
     await using next = await appRepository('page', app('v1'));
     await rig.setEnv('seven', { CC_DOCKER_FIXED_CIDR_V6: `${prefix}:1::/64` });
     expect((await next.push(await rig.pushUrl('seven'))).code).toBe(0);

@@ -167,6 +167,40 @@ describe('running a deployment', () => {
     expect(await redis.connect().hget(`gantry:app:${app}`, 'live')).toBe('1');
   });
 
+  test('what serves can be paused: it comes back, also after a switch that is taken back, or is replaced', async () => {
+    const app = newApp();
+    const fence = await own(app);
+    for (const number of [1, 2]) {
+      await ask(app, String(number));
+      await store.claim(app, fence, 3);
+      if (number === 1) {
+        await store.switchRoute(app, 1, fence, [endpoint(1)], 'image-1');
+        await store.finish(app, 1, fence, { state: 'live' });
+      }
+    }
+    expect(await store.pauseRoute(app, fence - 1)).toBe('stale');
+    const paused = await store.pauseRoute(app, fence);
+    expect(await store.pauseRoute(app, fence)).toEqual(paused);
+    const gap = { live: [], draining: [endpoint(1)], paused: [endpoint(1)] };
+    expect(await routes.get(app)).toMatchObject(gap);
+    await routes.forgetDrained(app, endpoint(1));
+
+    // On the network of the host, both have the same address.
+    const next = { ...endpoint(2), address: endpoint(1).address };
+    await store.switchRoute(app, 2, fence, [next], 'image-2');
+    expect(await routes.get(app)).toMatchObject({ live: [next], draining: [], paused: [] });
+    await store.switchBack(app, 2, fence);
+    expect(await routes.get(app)).toMatchObject({ live: [], draining: [next], paused: [endpoint(1)] });
+    expect(await store.unsettled()).toContain(app);
+
+    expect(await store.resumeRoute(app, fence - 1, ['c1'])).toBe('stale');
+    const resumed = await store.resumeRoute(app, fence, ['c1']);
+    expect(await store.resumeRoute(app, fence, ['c1'])).toEqual(resumed);
+    expect(await routes.get(app)).toMatchObject({ live: [endpoint(1)], draining: [], paused: [] });
+    await store.finish(app, 2, fence, { state: 'failed' });
+    expect(await store.unsettled()).not.toContain(app);
+  });
+
   test('one left by a dead worker after its switch is finished before a newer one begins', async () => {
     const app = newApp();
     await ask(app, 'a');

@@ -78,8 +78,11 @@ async function instanceHealthy(
       await Promise.all(
         [...unhealthy.keys()].map(async (check) => {
           const answer = await probe(candidate.address, check, limit);
-          if (!isHealthy(answer)) unhealthy.set(check, answer);
-          else {
+          if (!isHealthy(answer)) {
+            if (settings.troubleshoot && showSymptom(answer) !== showSymptom(unhealthy.get(check) ?? answer))
+              await log.detail(`${label}${check.name} -> ${showSymptom(answer)} (try ${tries})`);
+            unhealthy.set(check, answer);
+          } else {
             unhealthy.delete(check);
             await log.detail(
               `${label}${check.name} -> ${showSymptom(answer)} after ${seconds(performance.now() - began)} (${tries === 1 ? '1 try' : `${tries} tries`})`,

@@ -101,7 +101,8 @@ export const imageIsGone: Problem = {
   hints: ['build it again: gantry redeploy'],
 };
 
-function imageTag({ deployment, tools }: Attempt): string {
+/** The name of the image this deployment makes. */
+export function imageTag({ deployment, tools }: Attempt): string {
   return `gantry-${tools.storeTag}/${deployment.app}:v${deployment.number}-${shortSha(deployment.commit)}`;
 }
 

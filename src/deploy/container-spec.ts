@@ -19,6 +19,7 @@ export function containerSpec(
     image: image.reference,
     labels: {
       ...objectLabels(attempt),
+      ...(settings.troubleshoot && { [labels.troubleshoot]: '1' }),
       ...(network === 'host' && { [labels.hostPorts]: hostPorts(attempt).join(' ') }),
     },
     env: {

@@ -7,9 +7,11 @@ import { runFailedHook, runSucceededHook } from './container-hooks.ts';
 import { problemWithAccess, problemWithPort, warnOfAccess } from './host-access.ts';
 import { logInToRegistry } from './registry-login.ts';
 import { runHostHook } from './run-hook.ts';
+import { isTask, resumeTask, runTask, type TaskResult } from './run-task.ts';
 import { preparePlace, startCandidate } from './start-candidate.ts';
 import { makeRoom } from './stop-first.ts';
 import { reportDrain, switchRoute } from './switch-route.ts';
+import { keepForALook } from './troubleshoot.ts';
 
 /**
  * Makes a commit live, or says why not. Until the route is switched nothing touches what serves, and a candidate that
@@ -23,6 +25,11 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const takenPort = await problemWithPort(attempt);
   if (takenPort) return failed('checkout', takenPort);
   await warnOfAccess(attempt);
+
+  if (isTask(attempt)) {
+    const resumed = await resumeTask(attempt);
+    if (resumed) return endOfTask(resumed);
+  }
 
   const place = preparePlace(attempt);
   place.catch(() => {}); // whoever awaits it below learns of it; a deployment that fails before does not need it
@@ -43,6 +50,8 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
     await runFailedHook(attempt, checkout);
     return failed('start', where.problem);
   }
+  if (isTask(attempt)) return endOfTask(await runTask(attempt, image, where));
+
   const room = await makeRoom(attempt);
   if ('problem' in room) return failed('start', room.problem);
   await using gap = room.gap;
@@ -57,7 +66,7 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const unhealthy = await awaitHealthy(attempt, candidate.endpoints);
   if (unhealthy) {
     await runFailedHook(attempt, checkout);
-    return failed(unhealthy.step, unhealthy);
+    return failed(unhealthy.step, await keepForALook(attempt, candidate, unhealthy));
   }
 
   const unswitched = await switchRoute(attempt, candidate, image);
@@ -91,6 +100,10 @@ async function makeImage(
 
   const postBuild = await runHostHook(attempt, 'post-build hook', hooks.postBuild, checkout);
   return postBuild ? { failure: failed('post-build hook', postBuild) } : build;
+}
+
+function endOfTask(result: TaskResult): DeployOutcome {
+  return 'problem' in result ? failed('task', result.problem) : { kind: 'live', ranMs: result.ranMs };
 }
 
 function failed(step: Step, problem: Problem): DeployOutcome {

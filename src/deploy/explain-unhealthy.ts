@@ -123,14 +123,16 @@ function explainRefusal(port: number, listeners: readonly Listener[]): Problem {
   };
 }
 
+export function outOfMemory(memoryBytes: number): Problem {
+  return {
+    reason: `killed: out of memory (limit ${Math.round(memoryBytes / 1024 ** 2)} MiB)`,
+    hints: [`give it more memory: gantry scale --memory ${showMemory(2 * memoryBytes)}`],
+  };
+}
+
 function explainExit(state: ContainerState | 'gone', memoryBytes: number): Problem {
   if (state === 'gone') return { reason: 'the container was removed by somebody else' };
-  if (state.outOfMemory) {
-    return {
-      reason: `killed: out of memory (limit ${Math.round(memoryBytes / 1024 ** 2)} MiB)`,
-      hints: [`give it more memory: gantry scale --memory ${showMemory(2 * memoryBytes)}`],
-    };
-  }
+  if (state.outOfMemory) return outOfMemory(memoryBytes);
   const code = state.exitCode ?? 0;
   if (code > 128) return { reason: `it was ended by signal ${code - 128} (exit code ${code})` };
   return {

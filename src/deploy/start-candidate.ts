@@ -1,4 +1,4 @@
-import { labels } from '../domain/container.ts';
+import { type ContainerSpec, labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import { tooLongToRun } from '../domain/env.ts';
 import type { Endpoint } from '../domain/route.ts';
@@ -7,6 +7,7 @@ import { appNetwork } from './app-network.ts';
 import type { Attempt } from './attempt.ts';
 import { imageIsGone } from './build-image.ts';
 import { containerSpec, freeAddress } from './container-spec.ts';
+import { isAbandoned, tellSpecs } from './troubleshoot.ts';
 
 /** The running containers of a release that has not proved itself. They are removed unless they are kept. */
 export type Candidate = {
@@ -30,6 +31,8 @@ export async function preparePlace(attempt: Attempt): Promise<Place> {
   if ('problem' in made) return made;
   const { network, subnet } = made;
   const ours = siblings.filter((container) => container.labels[labels.store] === tools.storeId);
+  const abandoned = ours.filter((container) => isAbandoned(container, deployment.number));
+  await Promise.allSettled(abandoned.map(({ id }) => tools.engine.stopAndRemove(id, 0)));
   const taken = ours.flatMap((container) => (container.address ? [container.address] : []));
   const addresses: string[] = [];
   const { instances } = deployment.options;
@@ -57,20 +60,10 @@ export async function startCandidate(
   const { engine } = tools;
   const { instances } = deployment.options;
   await log.heading(`Starting v${deployment.number}${instances === 1 ? '' : `, ${instances} instances`}`);
-  if (settings.runCommand !== undefined)
-    await log.detail('running CC_RUN_COMMAND instead of the command of the image');
-
-  const facts = await engine.inspectImage(image);
-  if (!facts) return { problem: imageIsGone };
-  const { workingDir } = facts;
-  const specs = place.addresses.map((address, instance) =>
-    containerSpec(attempt, { reference: image, workingDir }, place.network, address, instance),
-  );
-  const tooLong = specs.map(({ env }) => tooLongToRun(env)).find((name) => name !== undefined);
-  if (tooLong)
-    return {
-      problem: { reason: `${tooLong} is longer than 128 KiB, which no container can be started with` },
-    };
+  const made = await specsOf(attempt, image, place);
+  if ('problem' in made) return made;
+  const { specs } = made;
+  await tellSpecs(attempt, specs);
   attempt.guard();
   const attempts = await Promise.allSettled(specs.map((spec) => engine.startContainer(spec)));
   const started = attempts.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -101,4 +94,28 @@ export async function startCandidate(
     [Symbol.asyncDispose]: remove,
   };
   return { candidate };
+}
+
+/** What to run, one container per address. */
+export async function specsOf(
+  attempt: Attempt,
+  image: string,
+  place: Exclude<Place, { problem: Problem }>,
+): Promise<{ specs: ContainerSpec[] } | { problem: Problem }> {
+  const { settings, tools, log } = attempt;
+  if (settings.runCommand !== undefined)
+    await log.detail('running CC_RUN_COMMAND instead of the command of the image');
+
+  const facts = await tools.engine.inspectImage(image);
+  if (!facts) return { problem: imageIsGone };
+  const { workingDir } = facts;
+  const specs = place.addresses.map((address, instance) =>
+    containerSpec(attempt, { reference: image, workingDir }, place.network, address, instance),
+  );
+  const tooLong = specs.map(({ env }) => tooLongToRun(env)).find((name) => name !== undefined);
+  if (tooLong)
+    return {
+      problem: { reason: `${tooLong} is longer than 128 KiB, which no container can be started with` },
+    };
+  return { specs };
 }

@@ -8,6 +8,7 @@ import { type Deployment, isFinal } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { appOfIpv6Network } from './app-network.ts';
 import { volumeName } from './container-spec.ts';
+import { isKeptForALook } from './troubleshoot.ts';
 
 /** What the sweep needs to know to tell a leftover from something in use. */
 export type SweepFacts = {
@@ -61,6 +62,7 @@ async function useOf(facts: SweepFacts, container: ContainerState): Promise<'liv
   const isIn = (endpoints: readonly Endpoint[] = []): boolean =>
     endpoints.some((endpoint) => endpoint.container === container.id);
   if (isIn(route?.live)) return 'live';
+  if (isKeptForALook(container, deployment)) return 'passing';
   return isIn(route?.draining) || isIn(route?.paused) ? 'passing' : 'none';
 }
 

@@ -51,22 +51,31 @@ export async function lastOutput(client: EngineClient, container: string, lines:
     if (logs.refusal.status === 404) return [];
     throw new Error(`could not read the output of ${container}: ${logs.refusal.message}`);
   }
-  return linesOfRecords(logs.value)
+  const records = new RecordLines();
+  return [...records.push(logs.value), ...records.end()]
     .map(plainText)
     .slice(-lines)
     .map((line) => (line.length > longestLine ? `${line.slice(0, longestLine - 1)}…` : line));
 }
 
 /**
- * Here each frame is one record of the log, and only records of the full 16 KiB continue in the next: the `local` driver
- * forgets the line break after the last part of a long line.
+ * Lines of a container's log. There each frame is one record, and only records of the full 16 KiB continue in the next: the
+ * `local` driver forgets the line break after the last part of a long line.
  */
-function linesOfRecords(log: Buffer): string[] {
-  const buffers = { stdout: new LineBuffer(), stderr: new LineBuffer() };
-  return new FrameDecoder().push(log).flatMap(({ stream, bytes }) => {
-    const isWhole = bytes.length < fullRecord && bytes.at(-1) !== newline;
-    return [...buffers[stream].push(bytes), ...(isWhole ? buffers[stream].push('\n') : [])];
-  });
+export class RecordLines {
+  readonly #frames = new FrameDecoder();
+  readonly #buffers = { stdout: new LineBuffer(), stderr: new LineBuffer() };
+
+  push(chunk: Uint8Array): string[] {
+    return this.#frames.push(chunk).flatMap(({ stream, bytes }) => {
+      const isWhole = bytes.length < fullRecord && bytes.at(-1) !== newline;
+      return [...this.#buffers[stream].push(bytes), ...(isWhole ? this.#buffers[stream].push('\n') : [])];
+    });
+  }
+
+  end(): string[] {
+    return [...this.#buffers.stdout.end(), ...this.#buffers.stderr.end()];
+  }
 }
 
 /** What a terminal would leave to read: no escape sequences, no control characters, only the last state of a progress bar. */

@@ -17,6 +17,7 @@ import type {
 } from './engine.ts';
 import { defaultSocketPath, EngineClient } from './engine-client.ts';
 import { type ExecOptions, execCommand } from './exec-command.ts';
+import { followOutput } from './follow-output.ts';
 import { checkLogin } from './registry-access.ts';
 import { removeContainer } from './remove-container.ts';
 import { startAgain, startContainer } from './start-container.ts';
@@ -196,6 +197,14 @@ export class DockerodeEngine implements Engine {
       states.push(...inspected.filter((state) => state !== undefined));
     }
     return states;
+  }
+
+  async followOutput(
+    container: string,
+    report: (lines: string[]) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await followOutput(this.#client, container, report, signal);
   }
 
   async lastOutput(container: string, lines: number): Promise<string[]> {

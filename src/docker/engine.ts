@@ -100,6 +100,12 @@ export interface Engine {
   /** Resolves when the container stops running, with its state then; `undefined` when it is gone. */
   waitForExit(container: string, signal: AbortSignal): Promise<ContainerState | undefined>;
   listContainers(label: string): Promise<ContainerState[]>;
+  /** Everything it prints, from its first line until it stops. */
+  followOutput(
+    container: string,
+    report: (lines: string[]) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void>;
   /** The last lines it printed, oldest first, as text with control sequences removed. */
   lastOutput(container: string, lines: number): Promise<string[]>;
   /** Runs `sh -c command` in the container; on abort or after `timeoutMs` the process is killed. */

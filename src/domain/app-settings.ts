@@ -21,6 +21,10 @@ export type AppSettings = {
   registry:
     | { host: string; username: string | undefined; password: string | undefined; isStrict: boolean }
     | undefined;
+  /** A deployment runs the container once instead of serving it. */
+  isTask: boolean;
+  /** Say more, and keep a container that failed for a look at it. */
+  troubleshoot: boolean;
   /** Instead of the image's own command. */
   runCommand: string | undefined;
   hooks: {
@@ -32,6 +36,9 @@ export type AppSettings = {
   };
 };
 
+/** Switches that are off unless they say `true`. */
+const flags = ['GANTRY_STRICT_LOGIN', 'CC_MOUNT_DOCKER_SOCKET', 'CC_TASK', 'CC_TROUBLESHOOT'];
+
 const defaultPort = 8080;
 const defaultTcpPort = 4040;
 
@@ -41,6 +48,10 @@ export function parseAppSettings(
 ): { settings: AppSettings } | { problems: string[] } {
   const problems: string[] = [];
   const given = (name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
+  const flag = (name: string): boolean => given(name) === 'true';
+  for (const name of flags) {
+    if (!['true', 'false'].includes(given(name) ?? 'false')) problems.push(`${name} must be true or false`);
+  }
 
   const appFolder = (given('APP_FOLDER') ?? '').replace(/^(\.\/+)+|\/+$|^\.$/g, '');
   if (appFolder !== '' && !isInsidePath(appFolder))
@@ -56,9 +67,6 @@ export function parseAppSettings(
     given('CC_DOCKER_EXPOSED_HTTP_PORT') !== undefined ? 'CC_DOCKER_EXPOSED_HTTP_PORT' : 'PORT';
   const port = parsePort(given(portName) ?? String(defaultPort));
   if (port === undefined) problems.push(`${portName} must be a port number from 1 to 65535`);
-
-  const socket = given('CC_MOUNT_DOCKER_SOCKET') ?? 'false';
-  if (socket !== 'true' && socket !== 'false') problems.push('CC_MOUNT_DOCKER_SOCKET must be true or false');
 
   const ipv6 = given('CC_DOCKER_FIXED_CIDR_V6');
   const ipv6Problem = ipv6 === undefined ? undefined : problemWithIpv6Subnet(ipv6);
@@ -81,8 +89,6 @@ export function parseAppSettings(
   if (host === undefined) {
     problems.push('CC_DOCKER_LOGIN_SERVER must be a host or host:port, without https:// and path');
   }
-  const strict = given('GANTRY_STRICT_LOGIN') ?? 'false';
-  if (strict !== 'true' && strict !== 'false') problems.push('GANTRY_STRICT_LOGIN must be true or false');
 
   if (problems.length > 0) return { problems };
   return {
@@ -91,14 +97,16 @@ export function parseAppSettings(
       dockerfile,
       builder: buildx === 'true' ? 'buildkit' : 'legacy',
       port: port ?? defaultPort,
-      mountDockerSocket: socket === 'true',
+      mountDockerSocket: flag('CC_MOUNT_DOCKER_SOCKET'),
       ipv6Subnet: ipv6 === undefined ? undefined : canonicalIpv6Subnet(ipv6),
       tcpPort: tcpPort ?? defaultTcpPort,
       healthPaths: [...new Set(healthPaths)],
       registry:
         username === undefined && password === undefined
           ? undefined
-          : { host: host ?? dockerHub, username, password, isStrict: strict === 'true' },
+          : { host: host ?? dockerHub, username, password, isStrict: flag('GANTRY_STRICT_LOGIN') },
+      isTask: flag('CC_TASK'),
+      troubleshoot: flag('CC_TROUBLESHOOT'),
       runCommand: given('CC_RUN_COMMAND'),
       hooks: {
         preBuild: given('CC_PRE_BUILD_HOOK'),

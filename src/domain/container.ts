@@ -5,6 +5,8 @@ export const labels = {
   app: 'gantry.app',
   release: 'gantry.release',
   commit: 'gantry.commit',
+  /** Kept for a while when it fails, for somebody to look at it. */
+  troubleshoot: 'gantry.troubleshoot',
   /** The ports of the machine that a container in its network listens on, with spaces between them. */
   hostPorts: 'gantry.host-ports',
 } as const;

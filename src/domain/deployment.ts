@@ -52,11 +52,13 @@ export type Step =
   | 'pre-run hook'
   | 'start'
   | 'health check'
+  | 'task'
   | 'switch';
 
 /** How a deployment ended. Expected failures of an app are values, never exceptions. */
 export type DeployOutcome =
-  | { kind: 'live' }
+  /** `ranMs`: it was a task, which ran that long. */
+  | { kind: 'live'; ranMs?: number }
   | ({ kind: 'failed'; step: Step } & Problem)
   | { kind: 'cancelled'; reason: string }
   | { kind: 'superseded'; by: number };

@@ -23,6 +23,10 @@ export async function conclude(
   const took = seconds(Date.now() - deployment.createdAt.getTime());
   switch (outcome.kind) {
     case 'live':
+      if (outcome.ranMs !== undefined) {
+        await log.success(`${app} v${number} ran in ${seconds(outcome.ranMs)} (exit 0)`);
+        return;
+      }
       await log.success(`${app} v${number} is live (${took})`);
       await log.detail(appUrl(app));
       return;

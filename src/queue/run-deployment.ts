@@ -1,6 +1,7 @@
 import type { Attempt, DeployTools } from '../deploy/attempt.ts';
 import { deploy } from '../deploy/deploy.ts';
 import { DeployLog } from '../deploy/deploy-log.ts';
+import { isTask } from '../deploy/run-task.ts';
 import { resumeServing } from '../deploy/stop-first.ts';
 import { confirmSwitch, reportDrain } from '../deploy/switch-route.ts';
 import type { AppName } from '../domain/app.ts';
@@ -92,9 +93,10 @@ async function prepare(
 ): Promise<Run & { flush: () => Promise<void> }> {
   const { app, number } = deployment;
   let switched = deployment.switched;
-  lease.watch(number, (cause) => canBeStopped(cause, switched, deps.cancelOnPush));
-
   const appEnv = deps.apps.openEnv(app, await deps.deployments.sealedEnv(app, number));
+  // As on Clever Cloud: a task is not cut short by a newer push, which waits.
+  const isPatient = !deps.cancelOnPush || deployment.options.task || appEnv.CC_TASK === 'true';
+  lease.watch(number, (cause) => canBeStopped(cause, switched, !isPatient));
   const mask = maskValues(appEnv);
   const writer = deps.openLog(deployment, lease.fence, mask);
   const tools = deps.tools(lease);
@@ -170,7 +172,9 @@ async function begin(run: Run): Promise<DeployOutcome> {
 async function resumeSwitched(run: Run, deps: RunDeps): Promise<DeployOutcome> {
   const route = await deps.routes.get(run.deployment.app);
   const attempt: Attempt = { ...run, settings: settingsOf(run) };
-  if (!route || route.live.length === 0) throw new Error('the route of the switched release is gone');
+  const isServing = !isTask(attempt);
+  if (!route || (isServing && route.live.length === 0))
+    throw new Error('the route of the switched release is gone');
   const problem = await confirmSwitch(attempt, route.version, route.live);
   if (problem) return { kind: 'failed', step: 'switch', ...problem };
   await reportDrain(attempt);

@@ -17,6 +17,9 @@ describe('what an app says about itself', () => {
       mountDockerSocket: false,
       ipv6Subnet: undefined,
       tcpPort: 4040,
+      isTask: false,
+      troubleshoot: false,
+      runCommand: undefined,
       healthPaths: [],
       hooks: {
         preBuild: undefined,
@@ -92,8 +95,8 @@ describe('what an app says about itself', () => {
       parseAppSettings({ CC_DOCKER_LOGIN_SERVER: 'https://ghcr.io', GANTRY_STRICT_LOGIN: 'yes' }),
     ).toEqual({
       problems: [
-        'CC_DOCKER_LOGIN_SERVER must be a host or host:port, without https:// and path',
         'GANTRY_STRICT_LOGIN must be true or false',
+        'CC_DOCKER_LOGIN_SERVER must be a host or host:port, without https:// and path',
       ],
     });
   });

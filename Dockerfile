@@ -22,7 +22,7 @@ RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 FROM haproxy
 # Hooks of apps (CC_PRE_BUILD_HOOK...) run in this image: whatever they call has to be installed here.
 RUN apt-get update \
-  && apt-get install --yes --no-install-recommends git mount util-linux \
+  && apt-get install --yes --no-install-recommends ca-certificates git mount openssh-client util-linux \
   && rm -rf /var/lib/apt/lists/* \
   # A number that no group of the host has: the group of the mounted Docker socket must not be the one of hooks.
   && groupadd --gid 59213 gantry-hook \

@@ -1,6 +1,8 @@
+import type { BlockList } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseMemory } from './domain/app-options.ts';
+import { parseRanges } from './domain/internal-address.ts';
 
 /**
  * Every setting of the server and the worker. The README's table of variables is checked against `variables` by a test.
@@ -41,6 +43,10 @@ export type Config = Readonly<{
   /** IPv4 range the apps' networks are cut from, sixteen addresses each. */
   subnets: string;
   keepReleases: number;
+  /** Internal addresses that submodules may come from. */
+  allowedInternal: BlockList;
+  /** Instead of the machine's certificate authorities, for submodules. */
+  gitCaFile: string | undefined;
   /** A newer push cancels an older deployment that has not begun its switch. */
   cancelOnPush: boolean;
   logLevel: string;
@@ -137,6 +143,18 @@ export const variables = {
   GANTRY_APP_MEMORY: variable(parseMemory, '512M', '1G', 'memory limit of a container, swap off'),
   GANTRY_TCP_PORTS: variable(portRange, '5000-5999', '5000-5099', 'public ports for TCP services of apps'),
   GANTRY_SUBNETS: variable(subnet, '10.213.0.0/16', '10.99.0.0/16', 'range the apps’ networks are cut from'),
+  GANTRY_ALLOW_INTERNAL_ADDRESSES: variable(
+    parseRanges,
+    '',
+    '10.1.2.0/24,fd00::/8',
+    'internal addresses that submodules may come from; else none may',
+  ),
+  GANTRY_GIT_CA_FILE: variable(
+    (value: string) => value,
+    '',
+    '/etc/ssl/forge-ca.pem',
+    'certificates of authorities to trust for submodules (default: the machine’s)',
+  ),
   GANTRY_KEEP_RELEASES: variable(int(1, 1000), '10', '5', 'images of how many releases are kept'),
   GANTRY_CANCEL_ON_PUSH: variable(
     flag,
@@ -220,6 +238,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     tcpPorts: read('GANTRY_TCP_PORTS'),
     subnets: read('GANTRY_SUBNETS'),
     keepReleases: read('GANTRY_KEEP_RELEASES'),
+    allowedInternal: read('GANTRY_ALLOW_INTERNAL_ADDRESSES'),
+    gitCaFile: read('GANTRY_GIT_CA_FILE') || undefined,
     cancelOnPush: read('GANTRY_CANCEL_ON_PUSH'),
     logLevel: read('GANTRY_LOG_LEVEL'),
   };
@@ -242,6 +262,7 @@ export function dataPaths(dataDir: string) {
     work: join(dataDir, 'work'),
     logs: join(dataDir, 'logs'),
     keys: join(dataDir, 'keys'),
+    knownHosts: join(dataDir, 'known-hosts'),
     storeId: join(dataDir, 'store-id'),
     token: join(dataDir, 'admin-token'),
     lock: join(dataDir, 'server.lock'),

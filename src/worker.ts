@@ -1,4 +1,5 @@
 import { mkdir, realpath } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { appUrl, type Config, dataPaths } from './config.ts';
 import type { DeployTools } from './deploy/attempt.ts';
@@ -19,6 +20,7 @@ import { DockerodeEngine } from './docker/dockerode-engine.ts';
 import type { AppName } from './domain/app.ts';
 import { Stopped } from './domain/deployment.ts';
 import { Repositories } from './git/repositories.ts';
+import { fetchSubmodules } from './git/submodules.ts';
 import type { Logger } from './logger.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
 import { DeployWorker } from './queue/deploy-worker.ts';
@@ -100,6 +102,15 @@ export async function startWorker(
   const toolsFor = (fence: number): DeployTools => ({
     engine,
     repository: (app) => repositories.open(app),
+    fetchSubmodules: ({ app, ...request }) =>
+      fetchSubmodules(
+        {
+          ...request,
+          repository: repositories.open(app),
+          knownHostsFile: join(paths.knownHosts, app),
+        },
+        { allowedInternal: config.allowedInternal, caFile: config.gitCaFile },
+      ),
     runHook: (run) => runHook(config, sandbox, run),
     allocateSubnet: async (app, taken, network) =>
       subnetAt(config.subnets, await apps.subnetIndex(app, taken.map(subnetIndex), network)),

@@ -5,6 +5,7 @@ import type { Deployment } from '../domain/deployment.ts';
 import type { InjectedFacts } from '../domain/injected-env.ts';
 import type { Endpoint } from '../domain/route.ts';
 import type { Repository } from '../git/repository.ts';
+import type { SubmoduleProblem, SubmoduleRequest } from '../git/submodules.ts';
 import type { DeployLog } from './deploy-log.ts';
 import type { HookResult, HookRun } from './hook-sandbox.ts';
 
@@ -33,6 +34,9 @@ export type Attempt = {
 export type DeployTools = {
   engine: Engine;
   repository: (app: AppName) => Repository;
+  fetchSubmodules: (
+    request: Omit<SubmoduleRequest, 'repository' | 'knownHostsFile'> & { app: AppName },
+  ) => Promise<SubmoduleProblem | undefined>;
   runHook: (run: HookRun) => Promise<HookResult>;
   /** A range for the app's network that is not in `taken`, sixteen addresses as `a.b.c.d/28`. */
   allocateSubnet: (app: AppName, taken: readonly string[], network: string) => Promise<string>;

@@ -36,18 +36,13 @@ export async function checkOut(attempt: Attempt): Promise<{ checkout: Checkout }
     [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }),
   };
 
-  const folder = moved ? { problem: moved } : await findAppFolder(dir, attempt.settings.appFolder);
+  // Asking git costs a process each; most repositories have neither.
+  const problem =
+    moved ?? (existsSync(join(dir, '.gitmodules')) ? await putSubmodules(attempt, dir) : undefined);
+  const folder = problem ? { problem } : await findAppFolder(dir, attempt.settings.appFolder);
   if ('problem' in folder) {
     await checkout[Symbol.asyncDispose]();
     return folder;
-  }
-
-  // Asking git costs a process each; most repositories have neither.
-  const submodules = existsSync(join(dir, '.gitmodules'))
-    ? await repository.submodulePaths(deployment.commit)
-    : [];
-  if (submodules.length > 0) {
-    await log.warning(`submodules are not fetched; these folders are empty: ${listed(submodules)}`);
   }
   const pointers = existsSync(join(dir, '.gitattributes'))
     ? await repository.lfsPointers(deployment.commit)
@@ -56,6 +51,36 @@ export async function checkOut(attempt: Attempt): Promise<{ checkout: Checkout }
     await log.warning(`Git LFS is not supported; these files are only pointers: ${listed(pointers)}`);
   }
   return { checkout: { ...checkout, appDir: folder.dir } };
+}
+
+async function putSubmodules(attempt: Attempt, dir: string): Promise<Problem | undefined> {
+  const { deployment, settings, tools, log, signal } = attempt;
+  const { areFetched, sshKey } = settings.submodules;
+  if (!areFetched) {
+    const paths = await tools.repository(deployment.app).submodulePaths(deployment.commit);
+    if (paths.length > 0)
+      await log.warning(
+        `submodules are not fetched (CC_DISABLE_GIT_SUBMODULES); these folders are empty: ${listed(paths)}`,
+      );
+    return undefined;
+  }
+  const problem = await tools.fetchSubmodules({
+    app: deployment.app,
+    commit: deployment.commit,
+    checkout: dir,
+    scratch: `${dir}.submodules`,
+    sshKey,
+    report: (path, url, commit) =>
+      log.detail(`submodule ${safeText(path, 100)}: ${safeText(url, 150)} at ${shortSha(commit)}`),
+    signal,
+  });
+  if (!problem) return undefined;
+  const { path, url, reason, hint } = problem;
+  return {
+    reason: `the submodule ${safeText(path, 100)} cannot be fetched: ${safeText(reason, 200)}`,
+    details: url === '' ? [] : [safeText(url, 200)],
+    hints: [...(hint === undefined ? [] : [hint]), 'CC_DISABLE_GIT_SUBMODULES=true leaves submodules out'],
+  };
 }
 
 /**

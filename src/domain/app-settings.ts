@@ -3,6 +3,11 @@ import { dockerHub, parseRegistryHost } from './registry-login.ts';
 
 /** What an app's variables say about how it is built and run; Clever Cloud's Docker contract. */
 export type AppSettings = {
+  submodules: {
+    areFetched: boolean;
+    /** For those that come over ssh. */
+    sshKey: string | undefined;
+  };
   /** The folder of the repository the app is in; empty: its top. */
   appFolder: string;
   /** Inside the app's folder. */
@@ -53,6 +58,10 @@ export function parseAppSettings(
     if (!['true', 'false'].includes(given(name) ?? 'false')) problems.push(`${name} must be true or false`);
   }
 
+  const noSubmodules = given('CC_DISABLE_GIT_SUBMODULES') ?? 'false';
+  if (noSubmodules !== 'true' && noSubmodules !== 'false')
+    problems.push('CC_DISABLE_GIT_SUBMODULES must be true or false');
+
   const appFolder = (given('APP_FOLDER') ?? '').replace(/^(\.\/+)+|\/+$|^\.$/g, '');
   if (appFolder !== '' && !isInsidePath(appFolder))
     problems.push('APP_FOLDER must be a folder inside the repository, without a leading slash');
@@ -93,6 +102,7 @@ export function parseAppSettings(
   if (problems.length > 0) return { problems };
   return {
     settings: {
+      submodules: { areFetched: noSubmodules === 'false', sshKey: given('CC_SSH_PRIVATE_KEY') },
       appFolder,
       dockerfile,
       builder: buildx === 'true' ? 'buildkit' : 'legacy',

@@ -91,9 +91,13 @@ export class Repository {
    * Writes the files of a commit into a new folder. Nothing in the commit runs: no hooks, no filters;
    * submodules stay empty folders. The repository itself is only read.
    */
-  async checkout(sha: CommitSha, folder: string, signal?: AbortSignal): Promise<void> {
+  async checkout(
+    sha: CommitSha,
+    folder: string,
+    signal?: AbortSignal,
+    indexFile = `${folder}.index`,
+  ): Promise<void> {
     await mkdir(folder);
-    const indexFile = `${folder}.index`;
     try {
       await this.#git(['read-tree', '--reset', '-u', sha], {
         workTree: folder,
@@ -124,6 +128,47 @@ export class Repository {
     return entries.filter((entry) => entry.type === 'commit').map((entry) => entry.path);
   }
 
+  /** The submodules of a commit, and where its .gitmodules says they come from. The URLs are whatever somebody wrote. */
+  async submodules(sha: CommitSha): Promise<{ path: string; commit: CommitSha; url: string | undefined }[]> {
+    const links = (await this.#listTree(sha, [], ['-r'])).filter((entry) => entry.type === 'commit');
+    if (links.length === 0) return [];
+    const urls = await this.#submoduleUrls(sha);
+    return links.flatMap(({ path, id }) => {
+      const commit = parseCommitSha(id);
+      return commit ? [{ path, commit, url: urls.get(path) }] : [];
+    });
+  }
+
+  /** The bytes of all files of a commit. */
+  async sizeOf(sha: CommitSha): Promise<number> {
+    const listing = await this.#git(['ls-tree', '-r', '-l', '-z', '--full-tree', sha]);
+    const sizes = [...listing.matchAll(/(?:^|\0)\d+ blob [0-9a-f]+ +(\d+)\t/g)].map((match) =>
+      Number(match[1]),
+    );
+    return sizes.reduce((sum, size) => sum + size, 0);
+  }
+
+  async #submoduleUrls(sha: CommitSha): Promise<Map<string, string>> {
+    if (!(await this.hasFile(sha, '.gitmodules'))) return new Map();
+    const wanted = '^submodule[.].*[.](path|url)$';
+    const text = await this.#git([
+      'config',
+      '-z',
+      '--blob',
+      `${sha}:.gitmodules`,
+      '--get-regexp',
+      wanted,
+    ]).catch(() => '');
+    const modules = new Map<string, { path?: string; url?: string }>();
+    for (const entry of text.split('\0')) {
+      const match = /^submodule[.]([^]*)[.](path|url)\n([^]*)$/.exec(entry);
+      if (!match) continue;
+      const [, name = '', key = '', value = ''] = match;
+      modules.set(name, { ...modules.get(name), [key]: value });
+    }
+    return new Map([...modules.values()].flatMap(({ path, url }) => (path && url ? [[path, url]] : [])));
+  }
+
   /** Files whose content is in Git LFS and was therefore never pushed here. */
   async lfsPointers(sha: CommitSha): Promise<string[]> {
     if (!(await this.hasFile(sha, '.gitattributes'))) return [];
@@ -137,8 +182,8 @@ export class Repository {
   async #listTree(sha: CommitSha, paths: readonly string[], options: readonly string[] = []) {
     const listing = await this.#git(['ls-tree', '-z', '--full-tree', ...options, sha, '--', ...paths]);
     return listing.split('\0').flatMap((line) => {
-      const match = /^\d+ (\w+) [0-9a-f]+\t([^]+)$/.exec(line);
-      return match ? [{ type: match[1] ?? '', path: match[2] ?? '' }] : [];
+      const match = /^\d+ (\w+) ([0-9a-f]+)\t([^]+)$/.exec(line);
+      return match ? [{ type: match[1] ?? '', id: match[2] ?? '', path: match[3] ?? '' }] : [];
     });
   }
 

@@ -10,6 +10,7 @@ const settings = (env: Record<string, string>) => {
 describe('what an app says about itself', () => {
   test('by default a Dockerfile, BuildKit, port 8080 and GET /', () => {
     expect(settings({})).toEqual({
+      submodules: { areFetched: true, sshKey: undefined },
       appFolder: '',
       dockerfile: 'Dockerfile',
       builder: 'buildkit',

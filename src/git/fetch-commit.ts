@@ -1,0 +1,185 @@
+import { spawn } from 'node:child_process';
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CommitSha } from '../domain/app.ts';
+import type { SubmoduleUrl } from '../domain/submodule-url.ts';
+import { runGit } from './git-command.ts';
+import { Repository } from './repository.ts';
+
+export type FetchPlace = {
+  /** A new folder for the repository. Nobody but us may see into its parent. */
+  dir: string;
+  /** Where the host was found to be; no other address is dialled. */
+  address: string;
+  caFile: string | undefined;
+  /** A file with the private key for ssh. */
+  keyFile: string | undefined;
+  knownHostsFile: string;
+  maxBytes: number;
+  signal: AbortSignal;
+};
+
+const lookEveryMs = 200;
+
+/** Fetches one commit from a server into a repository of its own. Throws what git said when it failed. */
+export async function fetchCommit(
+  from: SubmoduleUrl,
+  commit: CommitSha,
+  place: FetchPlace,
+): Promise<Repository> {
+  const { dir, signal } = place;
+  await runGit(['init', '--bare', '--quiet', '--template=', dir], {});
+  await writeFile(join(dir, 'config'), gitConfig(from, place), { mode: 0o600 });
+  const env: Record<string, string> = {
+    PATH: process.env.PATH ?? '/usr/bin:/bin',
+    LC_ALL: 'C.UTF-8',
+    GIT_DIR: dir,
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_CONFIG_GLOBAL: '/dev/null',
+    GIT_ATTR_NOSYSTEM: '1',
+    GIT_TERMINAL_PROMPT: '0',
+    GIT_NO_REPLACE_OBJECTS: '1',
+    // Whatever a server says, git goes on with no other protocol.
+    GIT_ALLOW_PROTOCOL: from.protocol,
+    ...(from.protocol === 'ssh' && (await sshEnvironment(from, place))),
+  };
+  const limit = new AbortController();
+  const watching = setInterval(() => {
+    void sizeOf(join(dir, 'objects')).then((bytes) => bytes > place.maxBytes && limit.abort());
+  }, lookEveryMs);
+  try {
+    const stop = AbortSignal.any([signal, limit.signal]);
+    const fetch = ['fetch', '--quiet', '--no-tags', '--no-auto-gc', '--no-recurse-submodules'];
+    await git([...fetch, '--depth=1', 'origin', commit], env, stop).catch(async (error: unknown) => {
+      if (stop.aborted || !/not our ref|unadvertised object|remote ref|shallow/i.test(String(error)))
+        throw error;
+      // Servers need not give out commits that no branch ends in.
+      await git([...fetch, 'origin', '+refs/heads/*:refs/heads/*'], env, stop);
+    });
+    if ((await sizeOf(join(dir, 'objects'))) > place.maxBytes) limit.abort();
+    limit.signal.throwIfAborted();
+  } catch (error) {
+    signal.throwIfAborted();
+    if (limit.signal.aborted)
+      throw new Error(`it is larger than ${Math.round(place.maxBytes / 1024 ** 2)} MiB`);
+    throw error;
+  } finally {
+    clearInterval(watching);
+  }
+  const repository = new Repository(dir);
+  if ((await repository.commitInfo(commit)) === undefined) throw new Error(`not our ref ${commit}`);
+  return repository;
+}
+
+function gitConfig({ protocol, host, port, user, password, url }: SubmoduleUrl, place: FetchPlace): string {
+  const login = Buffer.from(`${user ?? ''}:${password ?? ''}`).toString('base64');
+  const http =
+    protocol === 'ssh'
+      ? ''
+      : `[http]
+  followRedirects = false
+  sslVerify = true
+  lowSpeedLimit = 1000
+  lowSpeedTime = 30
+  curloptResolve = ${quoted(`${host}:${port}:${place.address}`)}
+${place.caFile === undefined ? '' : `  sslCAInfo = ${quoted(place.caFile)}\n`}${
+  user === undefined && password === undefined ? '' : `  extraHeader = "Authorization: Basic ${login}"\n`
+}`;
+  return `[core]
+  repositoryformatversion = 0
+  bare = true
+  hooksPath = /dev/null
+  attributesFile = /dev/null
+[gc]
+  auto = 0
+[fetch]
+  fsckObjects = true
+[fetch "fsck"]
+  zeroPaddedFilemode = ignore
+  badTimezone = ignore
+  missingSpaceBeforeDate = ignore
+[credential]
+  helper =
+${http}[remote "origin"]
+  url = ${quoted(url)}
+`;
+}
+
+/** A program instead of a command line: what git starts for ssh goes through no shell with anything but constants in it. */
+const sshWrapper = '#!/bin/sh\nexec ssh -F "$GANTRY_SSH_CONFIG" "$@"\n';
+
+async function sshEnvironment(
+  { host, port }: SubmoduleUrl,
+  place: FetchPlace,
+): Promise<Record<string, string>> {
+  const folder = join(place.dir, 'ssh-command');
+  await mkdir(folder, { mode: 0o700 });
+  const [wrapper, config] = [join(folder, 'ssh'), join(folder, 'config')];
+  await writeFile(wrapper, sshWrapper, { mode: 0o700 });
+  await writeFile(
+    config,
+    `HostName ${place.address}
+HostKeyAlias ${port === 22 ? host : `[${host}]:${port}`}
+IdentityFile ${quoted(place.keyFile ?? '/dev/null')}
+IdentitiesOnly yes
+IdentityAgent none
+BatchMode yes
+StrictHostKeyChecking accept-new
+UserKnownHostsFile ${quoted(place.knownHostsFile)}
+GlobalKnownHostsFile /dev/null
+UpdateHostKeys no
+ConnectTimeout 15
+ServerAliveInterval 15
+ProxyCommand none
+PermitLocalCommand no
+ClearAllForwardings yes
+LogLevel ERROR
+`,
+    { mode: 0o600 },
+  );
+  return { GIT_SSH: wrapper, GIT_SSH_VARIANT: 'ssh', GANTRY_SSH_CONFIG: config };
+}
+
+function git(args: readonly string[], env: Record<string, string>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // A group of its own: with git end the transports it starts.
+    const child = spawn('git', args, { cwd: '/', env, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(-16_384);
+    });
+    const kill = (): void => {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      } catch {
+        // It has ended.
+      }
+    };
+    signal.addEventListener('abort', kill);
+    if (signal.aborted) kill();
+    child.on('error', reject);
+    child.on('close', (code) => {
+      signal.removeEventListener('abort', kill);
+      if (code === 0) resolve();
+      else reject(new Error(said.trim() || `git ended with code ${code}`));
+    });
+  });
+}
+
+async function sizeOf(folder: string): Promise<number> {
+  const names = await readdir(folder, { recursive: true }).catch(() => []);
+  const sizes = await Promise.all(
+    names.map((name) =>
+      stat(join(folder, name)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** Understood by git's and by ssh's configuration; there are no control characters in URLs and paths of ours. */
+function quoted(text: string): string {
+  return `"${text.replace(/["\\]/g, '\\$&')}"`;
+}

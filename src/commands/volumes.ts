@@ -20,7 +20,7 @@ export async function addVolume(app: string, volume: string): Promise<void> {
   const name = volume.slice(0, colon);
   const path = volume.slice(colon + 1);
   await call('POST', pathOf(app), { name, path });
-  console.error(`${app} gets ${name} at ${path} with the next deployment: git push clever main:redeploy
+  console.error(`${app} gets ${name} at ${path} with the next deployment: gantry restart --app ${app}
 From then on a deployment stops the old container before it starts the new one (gantry apps set ${app} --swap start-first to have both write at once)`);
 }
 

@@ -1,4 +1,4 @@
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { localDocker } from '../support/base-image.ts';
 import { notesApp } from '../support/notes-app.ts';
@@ -6,7 +6,13 @@ import { appRepository, freePort, Rig, requestHost, until } from '../support/rig
 
 let rig: Rig;
 beforeAll(async () => {
-  rig = await Rig.start({ GANTRY_HEALTH_TIMEOUT: '8', GANTRY_DRAIN_TIMEOUT: '5', GANTRY_STOP_TIMEOUT: '2' });
+  const tcp = await freePort();
+  rig = await Rig.start({
+    GANTRY_TCP_PORTS: `${tcp}-${tcp + 5}`,
+    GANTRY_HEALTH_TIMEOUT: '8',
+    GANTRY_DRAIN_TIMEOUT: '5',
+    GANTRY_STOP_TIMEOUT: '2',
+  });
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 beforeEach(() => rig.explainFailures());
@@ -24,6 +30,15 @@ async function inspectOne(name: string) {
   return localDocker()
     .getContainer(container?.Id ?? '')
     .inspect();
+}
+
+function firstWords(port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port });
+    socket.once('data', (chunk) => resolve(chunk.toString()));
+    socket.once('error', reject);
+    socket.once('close', () => reject(new Error('closed without a word')));
+  });
 }
 
 describe('the network of the host', () => {
@@ -92,6 +107,23 @@ describe('the network of the host', () => {
     const again = await second.push(await rig.pushUrl('second'));
     server.close();
     expect(again.stderr).toContain(`port ${taken} of the server is taken by another program`);
+  });
+
+  test('goes with a TCP service, whose port is one of the host as well', async () => {
+    const [http, tcp] = [await freePort(), await freePort()];
+    await using repo = await hostApp('both', http);
+    await rig.setEnv('both', { CC_DOCKER_EXPOSED_TCP_PORT: String(tcp) });
+    const enabled = await rig.gantry('tcp', 'enable', '--app', 'both', '--json');
+    const { port } = JSON.parse(enabled.stdout) as { port: number };
+    const says = (version: string) =>
+      app(version, `require('node:net').createServer((s) => s.end('${version}')).listen(${tcp});`);
+    for (const version of ['v1', 'v2']) {
+      await repo.commit(says(version));
+      expect((await repo.push(await rig.pushUrl('both'))).code).toBe(0);
+      expect(await firstWords(port)).toBe(version);
+      expect((await rig.request('both')).body).toBe(`${version}: none`);
+    }
+    expect((await inspectOne('both')).Config.Labels['gantry.host-ports']).toBe(`${http} ${tcp}`);
   });
 
   test('goes with one instance', async () => {

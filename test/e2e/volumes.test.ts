@@ -49,6 +49,11 @@ describe('a volume', () => {
       .inspect();
     const died = await diedAt(old?.Id ?? '');
     expect(died).toBeLessThan(Date.parse(started.State.StartedAt));
+
+    const restart = await rig.gantry('restart', '--app', 'diary');
+    expect(restart.stdout).toContain('Stopping v2 before v3 starts');
+    expect(restart.code).toBe(0);
+    expect((await rig.request('diary')).body).toBe('v2: kept');
   });
 
   test('brings the old container back, and says so, when the new one fails', async () => {
@@ -70,7 +75,6 @@ describe('a volume', () => {
 
   test('comes with its old container when the deployment is cancelled in between', async () => {
     await using repo = await appWithVolume('changed-mind');
-    await repo.commit(notesApp('v2', 'return;'));
     await repo.commit({ Dockerfile: 'FROM gantry-test/base:1\nCMD ["sleep","1000"]\n' });
     const pushing = repo.push(await rig.pushUrl('changed-mind'));
     await until('the new one is started', async () =>
@@ -86,6 +90,25 @@ describe('a volume', () => {
     expect(await containersOf('changed-mind')).toHaveLength(1);
   });
 
+  test('has nobody to bring back when its old container was removed meanwhile, and says so', async () => {
+    await using repo = await appWithVolume('bereft');
+    const [old] = await containersOf('bereft');
+    await repo.commit({ Dockerfile: 'FROM gantry-test/base:1\nCMD ["sleep","1000"]\n' });
+    const pushing = repo.push(await rig.pushUrl('bereft'));
+    await until('the new one is started', async () => (await containersOf('bereft')).length === 2);
+    await localDocker()
+      .getContainer(old?.Id ?? '')
+      .remove({ force: true });
+    const push = await pushing;
+    expect(push.stderr).toContain('v1 could not be started again: its containers are gone');
+    expect(push.stderr).not.toContain('still serving');
+    expect((await rig.request('bereft')).status).toBe(503);
+
+    await repo.commit(notesApp('v3'));
+    expect((await repo.push(await rig.pushUrl('bereft'))).code).toBe(0);
+    expect((await rig.request('bereft')).body).toBe('v3: kept');
+  });
+
   test('comes back also when the worker dies while nothing serves', async () => {
     await using repo = await appWithVolume('orphan');
     await repo.commit({ Dockerfile: 'FROM gantry-test/base:1\nCMD ["sleep","1000"]\n' });
@@ -96,7 +119,8 @@ describe('a volume', () => {
       ),
     );
     process.kill(await rig.workerPid(), 'SIGKILL');
-    // It serves while the next worker builds again, stops for it, and serves again when that fails.
+    await until('it serves again', async () => (await rig.request('orphan')).status === 200, 60_000);
+    // It does while the next worker builds again, stops for it, and serves again when that fails.
     const push = await pushing;
     expect(push.code).toBe(1);
     expect((await rig.request('orphan')).body).toBe('v1: kept');

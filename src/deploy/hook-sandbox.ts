@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { statfs } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { messageOf } from '../errors.ts';
@@ -38,12 +39,18 @@ export type HookResult = (
   | { kind: 'exited'; code: number }
   | { kind: 'killed'; signal: string }
   | { kind: 'timed out' }
+  /** It left too little room on the disk for everybody else. */
+  | { kind: 'disk full' }
   /** The sandbox itself could not be made; nothing of the app ran. */
   | { kind: 'refused'; reason: string }
 ) & {
   /** Limits it ran into, which may be why it ended. Known with cgroups only. */
   reached?: readonly ('memory' | 'processes')[];
 };
+
+/** A full disk stops Redis, and with it every deployment of every app. */
+const lookAtDiskEveryMs = 250;
+const mostKeptFreeBytes = 512 * 1024 ** 2;
 
 /** The largest file a hook can write. */
 export const largestFileBytes = 10 * 1024 ** 3;
@@ -177,6 +184,12 @@ function foldersBetween(from: string, to: string): string[] {
   return names.map((_, index) => join(from, ...names.slice(0, index + 1)));
 }
 
+async function hasRoom(folder: string): Promise<boolean> {
+  const disk = await statfs(folder).catch(() => undefined);
+  if (!disk) return true;
+  return disk.bavail * disk.bsize > Math.min(mostKeptFreeBytes, disk.blocks * disk.bsize * 0.05);
+}
+
 /** No word of it can hold a NUL. */
 function message({ command, env }: HookRun): string {
   return [command, ...Object.entries(env).map(([name, value]) => `${name}=${value}`), complete].join('\0');
@@ -187,6 +200,7 @@ async function runChild(child: ChildProcess, run: HookRun, timeoutMs: number): P
   const input = child.stdio[3] as Writable | null; // null when the child could not be started
   input?.on('error', () => {}); // a sandbox that could not be made reads nothing, and says why
   let timedOut = false;
+  let isDiskFull = false;
   const end = () => {
     child.kill('SIGKILL');
     input?.destroy();
@@ -195,6 +209,13 @@ async function runChild(child: ChildProcess, run: HookRun, timeoutMs: number): P
     timedOut = true;
     end();
   }, timeoutMs);
+  const disk = setInterval(() => {
+    void hasRoom(run.checkout).then((has) => {
+      if (has) return;
+      isDiskFull = true;
+      end();
+    });
+  }, lookAtDiskEveryMs);
   const onAbort = () => end();
   signal.addEventListener('abort', onAbort);
   try {
@@ -219,6 +240,7 @@ async function runChild(child: ChildProcess, run: HookRun, timeoutMs: number): P
     const { stdout, stderr } = child as { stdout: Readable; stderr: Readable };
     await Promise.all([exit, readLines(stdout, report), readLines(stderr, takeErrors)]);
     const result = await exit;
+    if (isDiskFull) return { kind: 'disk full' };
     if (timedOut) return { kind: 'timed out' };
     if (!ready && result.kind === 'exited') {
       return {
@@ -229,6 +251,7 @@ async function runChild(child: ChildProcess, run: HookRun, timeoutMs: number): P
     return result;
   } finally {
     clearTimeout(timer);
+    clearInterval(disk);
     signal.removeEventListener('abort', onAbort);
   }
 }

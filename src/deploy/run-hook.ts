@@ -54,6 +54,13 @@ export async function runHostHook(
   if (result.kind === 'timed out') {
     return { ...problem, reason: `${shown} timed out after ${seconds(tools.limits.hookTimeoutMs)}` };
   }
+  if (result.kind === 'disk full') {
+    return {
+      ...problem,
+      reason: `${shown} was killed: the disk of the server was nearly full`,
+      hints: ['gantry doctor  on the server says how much is free'],
+    };
+  }
   if (result.reached?.includes('memory')) {
     return {
       ...problem,

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type CgroupPlace, findCgroupPlace } from '../../src/deploy/hook-cgroup.ts';
 import { type HookResult, runInSandbox } from '../../src/deploy/hook-sandbox.ts';
@@ -201,6 +203,19 @@ describe.each([
 
   test('cannot write a file of endless size', async () => {
     expect((await run('truncate -s 20G big')).result).toEqual({ kind: 'exited', code: 153 });
+  });
+
+  test('cannot fill the disk with many files', async () => {
+    const small = join(dataDir, 'work/app/small');
+    await mkdir(small);
+    await promisify(execFile)('mount', ['-t', 'tmpfs', '-o', 'size=64m,mode=755', 'tmpfs', small]);
+    try {
+      checkout = small;
+      const fill = 'i=0; while :; do head -c 1M /dev/zero >file-$i; i=$((i + 1)); done';
+      expect((await run(fill)).result).toMatchObject({ kind: 'disk full' });
+    } finally {
+      await promisify(execFile)('umount', [small]);
+    }
   });
 
   test('has nothing of the engine’s socket, and what it leaves in shared folders is gone', async () => {

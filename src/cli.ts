@@ -5,6 +5,7 @@ import type { scale, setOptions } from './commands/options.ts';
 /** Composition root of the command line. Commands load what they need themselves, so that the quick ones stay quick. */
 const program = new Command('gantry')
   .description('git push-to-deploy server and its command line')
+  .enablePositionalOptions()
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(text) });
 
@@ -180,6 +181,47 @@ program
   .option('--detach', 'return once it is queued')
   .action(async (options: { app?: string; detach?: boolean; cache?: boolean }) =>
     (await import('./commands/deploy-again.ts')).deployAgain('redeploy', options),
+  );
+
+program
+  .command('run')
+  .description('run a command in a container of the live release: gantry run -- rake db:migrate')
+  .argument('<command...>')
+  .option(...appOption)
+  .option('--detach', 'return once it is queued')
+  .passThroughOptions()
+  .action(async (command: string[], options: { app?: string; detach?: boolean }) =>
+    (await import('./commands/run.ts')).runCommand(command, options),
+  );
+const tasks = program.command('tasks').description('commands that were run with gantry run');
+tasks
+  .command('list', { isDefault: true })
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/run.ts')).listTasks(options),
+  );
+tasks
+  .command('show')
+  .argument('<number>')
+  .option(...appOption)
+  .option('--json')
+  .action(async (number: string, options: { app?: string; json?: boolean }) =>
+    (await import('./commands/run.ts')).showTask(number, options),
+  );
+tasks
+  .command('logs')
+  .argument('<number>')
+  .option(...appOption)
+  .action(async (number: string, options: { app?: string }) =>
+    (await import('./commands/run.ts')).taskLogs(number, options),
+  );
+tasks
+  .command('cancel')
+  .argument('<number>')
+  .option(...appOption)
+  .action(async (number: string, options: { app?: string }) =>
+    (await import('./commands/run.ts')).cancelTask(number, options),
   );
 
 const deploys = program.command('deploys').description("an app's deployments");

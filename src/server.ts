@@ -18,6 +18,7 @@ import { receivePushes } from './git/receive.ts';
 import { Repositories } from './git/repositories.ts';
 import type { Logger } from './logger.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
+import { TaskQueue } from './queue/task-queue.ts';
 import { HttpAndTcpRouter } from './router/http-and-tcp-router.ts';
 import { anyAddress, isPortFree, probePort } from './router/port-probe.ts';
 import { RouteAgent } from './router/route-agent.ts';
@@ -31,6 +32,7 @@ import { loadSealer } from './store/sealing.ts';
 import { StoreEvents } from './store/store-events.ts';
 import { checkStoreId } from './store/store-id.ts';
 import { StreamWatch } from './store/stream-watch.ts';
+import { TaskStore } from './store/task-store.ts';
 import { TcpPortStore } from './store/tcp-port-store.ts';
 import { TokenStore } from './store/token-store.ts';
 import { VolumeStore } from './store/volume-store.ts';
@@ -73,6 +75,7 @@ export async function startServer(
   const releases = new ReleaseStore(hasty);
   const routes = new RouteStore(patient);
   const queue = new DeployQueue(keep(hastyRedis(redisAddress)));
+  const taskQueue = new TaskQueue(keep(hastyRedis(redisAddress)));
   const watch = new StreamWatch(keep(patientRedis(redisAddress)), patient);
   const logs = new LogReader(patient, watch, paths.logs);
   const events = new StoreEvents(keep(patientRedis(redisAddress)));
@@ -141,6 +144,8 @@ export async function startServer(
     volumes: new VolumeStore(hasty),
     logs,
     deployAgain: deployAgain({ deployments, releases, queue, repositories }),
+    tasks: new TaskStore(hasty, sealer),
+    wakeTaskWorker: (app, number) => taskQueue.add(app, number),
     tcpPorts: new TcpPortStore(hasty),
     tcpRange: config.tcpPorts,
     isPortFree: async (port) =>
@@ -169,7 +174,7 @@ export async function startServer(
       await router.close();
       watch.close();
       events.close();
-      await queue.close();
+      await Promise.all([queue.close(), taskQueue.close()]);
       for (const connection of connections) connection.disconnect();
       logger.info('server stopped');
     },

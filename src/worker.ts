@@ -25,8 +25,10 @@ import type { Logger } from './logger.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
 import { DeployWorker } from './queue/deploy-worker.ts';
 import { Reconciler } from './queue/reconciler.ts';
+import { TaskWorker } from './queue/task-worker.ts';
 import { AppStore } from './store/app-store.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
+import { keys } from './store/keys.ts';
 import { LeaseStore } from './store/lease-store.ts';
 import { LogWriter } from './store/log-writer.ts';
 import { checkRedis, patientRedis, type RedisAddress } from './store/redis.ts';
@@ -35,6 +37,7 @@ import { RouteStore } from './store/route-store.ts';
 import { loadSealer } from './store/sealing.ts';
 import { StoreEvents } from './store/store-events.ts';
 import { checkStoreId } from './store/store-id.ts';
+import { TaskStore } from './store/task-store.ts';
 import { TcpPortStore } from './store/tcp-port-store.ts';
 import { VolumeStore } from './store/volume-store.ts';
 
@@ -67,7 +70,9 @@ export async function startWorker(
   const storeId = await checkStoreId(redis, paths.storeId);
   const storeTag = storeId.slice(0, 6);
 
-  const apps = new AppStore(redis, loadSealer(paths.keys, false));
+  const sealer = loadSealer(paths.keys, false);
+  const apps = new AppStore(redis, sealer);
+  const tasks = new TaskStore(redis, sealer);
   const deployments = new DeploymentStore(redis);
   const routes = new RouteStore(redis);
   const releases = new ReleaseStore(redis);
@@ -163,6 +168,7 @@ export async function startWorker(
     storeId,
     route: (app) => routes.get(app),
     deployment: (app, number) => deployments.get(app, number),
+    task: (app, number) => tasks.get(app, number),
     releases: (app) => releases.numbers(app),
     keepReleases: config.keepReleases,
     forgetRelease: (app, number) => releases.forget(app, number),
@@ -181,6 +187,19 @@ export async function startWorker(
     await sweepImages(sweep, app);
     untidy.delete(app);
   };
+  const taskWorker = new TaskWorker({
+    connection: connect(),
+    tasks,
+    apps,
+    deployments,
+    releases,
+    events,
+    // A task changes no route, so there is nothing a stale one could do.
+    tools: toolsFor(0),
+    openLog: ({ app, number }, fence, mask) =>
+      new LogWriter({ redis, owner: keys.task(app, number), log: keys.taskLog(app, number), fence, mask }),
+    logger,
+  });
   const worker = new DeployWorker({
     connection: connect(),
     concurrency: config.concurrency,
@@ -197,7 +216,8 @@ export async function startWorker(
       routes,
       tcpPorts: new TcpPortStore(redis),
       tools: (lease) => toolsFor(lease.fence),
-      openLog: ({ app, number }, fence, mask) => new LogWriter({ redis, app, number, fence, mask }),
+      openLog: ({ app, number }, fence, mask) =>
+        new LogWriter({ redis, owner: keys.app(app), log: keys.log(app, number), fence, mask }),
       appUrl: (app: AppName) => appUrl(config, app),
       cancelOnPush: config.cancelOnPush,
       maxRuns,
@@ -221,6 +241,7 @@ export async function startWorker(
   const sweepTimer = setInterval(sweepNow, sweepEveryMs);
   const reconciler = new Reconciler({ deployments, queue, everyMs: reconcileEveryMs, logger });
   worker.start();
+  taskWorker.start();
   reconciler.start();
   sweepNow();
   logger.info({ concurrency: config.concurrency }, 'worker started');
@@ -230,7 +251,7 @@ export async function startWorker(
       clearInterval(sweepTimer);
       stopListening();
       await reconciler.stop();
-      await worker.close();
+      await Promise.all([worker.close(), taskWorker.close()]);
       await sweeping;
       await engine.close();
       await queue.close();

@@ -10,11 +10,13 @@ import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
 import { optionRoutes } from './option-routes.ts';
+import { type TaskRoutesDeps, taskRoutes } from './task-routes.ts';
 import { type TcpRoutesDeps, tcpRoutes } from './tcp-routes.ts';
 import { type VolumeRoutesDeps, volumeRoutes } from './volume-routes.ts';
 
 export type ApiDeps = AppRoutesDeps &
   DeploymentRoutesDeps &
+  TaskRoutesDeps &
   TcpRoutesDeps &
   VolumeRoutesDeps & {
     findToken: (token: string) => Promise<Account | undefined>;
@@ -54,6 +56,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     await inner.register(appRoutes(deps), { prefix: '/api/v1' });
     await inner.register(optionRoutes(deps), { prefix: '/api/v1' });
     await inner.register(volumeRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(taskRoutes(deps), { prefix: '/api/v1' });
     await inner.register(tcpRoutes(deps), { prefix: '/api/v1' });
     await inner.register(deploymentRoutes(deps), { prefix: '/api/v1' });
   });

@@ -53,6 +53,26 @@ export const deploymentShape = z.object({
   endedAt: z.string().nullable(),
 });
 
+export const taskShape = z.object({
+  number: z.number(),
+  state: z.enum(['PENDING', 'RUNNING', 'CANCELING', 'SUCCEEDED', 'FAILED']),
+  command: z.array(z.string()),
+  by: z.string(),
+  cron: z.number().nullable(),
+  exitCode: z.number().nullable(),
+  reason: z.string().nullable(),
+  createdAt: z.string(),
+  endedAt: z.string().nullable(),
+});
+
+export const tasksShape = z.object({ tasks: z.array(taskShape) });
+
+export const newTaskShape = z.strictObject({
+  command: z.array(z.string()),
+  /** What the command reads, in base64. */
+  stdin: z.base64().max(1_400_000).optional(),
+});
+
 export const deployAgainShape = z.strictObject({
   kind: z.enum(['restart', 'redeploy']),
   noCache: z.boolean().default(false),

@@ -14,6 +14,7 @@ import {
   deploymentShape,
   deploymentsShape,
 } from './contract.ts';
+import { sendLog } from './send-log.ts';
 
 export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
   deployments: DeploymentStore;
@@ -82,27 +83,10 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
       '/apps/:app/deployments/:number/logs',
       { schema: { params: deploymentParams } },
       async (request, reply) => {
-        const { account, params, raw } = request;
+        const { account, params } = request;
         const app = await requireApp(deps, account, params.app);
         if (!(await deps.deployments.get(app.name, params.number))) throw notFound(params.number);
-        const gone = new AbortController();
-        raw.on('close', () => raw.socket.destroyed && gone.abort());
-        reply.raw.on('close', () => gone.abort());
-        reply.hijack();
-        reply.raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'x-accel-buffering': 'no' });
-        try {
-          for await (const chunk of deps.logs.follow(app.name, params.number, gone.signal)) {
-            const records =
-              'end' in chunk
-                ? [{ id: chunk.id, end: chunk.end }]
-                : chunk.lines.map((line) => ({ id: chunk.id, ...line }));
-            const text = records.map((record) => `${JSON.stringify(record)}\n`).join('');
-            if (!reply.raw.write(text)) await drained(reply.raw, gone.signal);
-          }
-        } catch {
-          // Either the reader went away or Redis did; a reader that misses the end record knows that it has to ask again.
-        }
-        reply.raw.end();
+        await sendLog(request, reply, (signal) => deps.logs.follow(app.name, params.number, signal));
         return reply;
       },
     );
@@ -111,18 +95,6 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
 
 function notFound(number: number): UserError {
   return new UserError('NOT_FOUND', `there is no deploy #${number}`, 'list them: gantry deploys');
-}
-
-async function drained(stream: NodeJS.WritableStream, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      stream.removeListener('drain', done);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    stream.on('drain', done);
-    signal.addEventListener('abort', done);
-  });
 }
 
 function describe(deployment: Deployment): z.infer<typeof deploymentShape> {

@@ -87,7 +87,8 @@ async function becomeRelease(attempt: Attempt, image: string): Promise<Problem |
   return confirmSwitch(attempt, version, []);
 }
 
-function isHandedOn(signal: AbortSignal): boolean {
+/** Somebody else goes on with it. */
+export function isHandedOn(signal: AbortSignal): boolean {
   const cause: unknown = signal.reason;
   return cause instanceof Stopped && (cause.stop.kind === 'shutdown' || cause.stop.kind === 'lease lost');
 }

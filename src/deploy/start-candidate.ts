@@ -65,14 +65,15 @@ export async function startCandidate(
   const { specs } = made;
   await tellSpecs(attempt, specs);
   attempt.guard();
-  const attempts = await Promise.allSettled(specs.map((spec) => engine.startContainer(spec)));
+  const attempts = await Promise.allSettled(specs.map((spec) => startSomewhere(attempt, spec)));
   const started = attempts.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-  const containers = started.flatMap((result) => (result.ok ? [result.container] : []));
+  const containers = started.flatMap((result) => (result.ok ? [result] : []));
 
   let kept = false;
   const remove = async (): Promise<void> => {
     // What the engine cannot do now, the sweep does later; the reason of the failure must not be lost over it.
-    if (!kept) await Promise.allSettled(containers.map((container) => engine.stopAndRemove(container, 0)));
+    if (!kept)
+      await Promise.allSettled(containers.map(({ container }) => engine.stopAndRemove(container, 0)));
   };
   const broken = attempts.find((result) => result.status === 'rejected');
   const refused = started.find((result) => !result.ok);
@@ -81,9 +82,9 @@ export async function startCandidate(
   if (refused) return { problem: { reason: safeText(refused.reason, 150) } };
 
   const candidate: Candidate = {
-    endpoints: containers.map((container, instance) => ({
+    endpoints: containers.map(({ container, address }) => ({
       container,
-      address: place.addresses[instance] ?? '',
+      address,
       port: settings.port,
       tcpPort: settings.tcpPort,
       release: deployment.number,
@@ -102,10 +103,7 @@ export async function specsOf(
   image: string,
   place: Exclude<Place, { problem: Problem }>,
 ): Promise<{ specs: ContainerSpec[] } | { problem: Problem }> {
-  const { settings, tools, log } = attempt;
-  if (settings.runCommand !== undefined)
-    await log.detail('running CC_RUN_COMMAND instead of the command of the image');
-
+  const { tools } = attempt;
   const facts = await tools.engine.inspectImage(image);
   if (!facts) return { problem: imageIsGone };
   const { workingDir } = facts;
@@ -118,4 +116,20 @@ export async function specsOf(
       problem: { reason: `${tooLong} is longer than 128 KiB, which no container can be started with` },
     };
   return { specs };
+}
+
+/** Somewhere else should the address have been taken since it was chosen: tasks of the app come and go. */
+export async function startSomewhere(
+  attempt: Attempt,
+  spec: ContainerSpec,
+): Promise<{ ok: true; container: string; address: string } | { ok: false; reason: string }> {
+  let { address } = spec;
+  for (let left = 5; ; left -= 1) {
+    const started = await attempt.tools.engine.startContainer({ ...spec, address });
+    if (started.ok) return { ...started, address };
+    if (!started.isAddressTaken || left === 0) return started;
+    const place = await preparePlace(attempt);
+    if ('problem' in place) return { ok: false, reason: place.problem.reason };
+    address = place.addresses.at(-1) ?? address;
+  }
 }

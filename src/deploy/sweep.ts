@@ -6,6 +6,7 @@ import type { AppOptions } from '../domain/app-options.ts';
 import { type ContainerState, labels } from '../domain/container.ts';
 import { type Deployment, isFinal } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
+import { isTaskOver, type Task } from '../domain/task.ts';
 import { appOfIpv6Network } from './app-network.ts';
 import { volumeName } from './container-spec.ts';
 import { isKeptForALook } from './troubleshoot.ts';
@@ -20,6 +21,7 @@ export type SweepFacts = {
     { live: readonly Endpoint[]; draining: readonly Endpoint[]; paused: readonly Endpoint[] } | undefined
   >;
   deployment: (app: AppName, number: number) => Promise<Deployment | undefined>;
+  task: (app: AppName, number: number) => Promise<Task | undefined>;
   releases: (app: AppName) => Promise<readonly number[]>;
   keepReleases: number;
   forgetRelease: (app: AppName, number: number) => Promise<void>;
@@ -55,6 +57,11 @@ export async function sweepContainers(facts: SweepFacts): Promise<void> {
 
 async function useOf(facts: SweepFacts, container: ContainerState): Promise<'live' | 'passing' | 'none'> {
   const app = container.labels[labels.app] as AppName;
+  const task = container.labels[labels.task];
+  if (task !== undefined) {
+    const { state } = (await facts.task(app, Number(task))) ?? {};
+    return state === undefined || isTaskOver(state) ? 'none' : 'passing';
+  }
   // The deployment first: between the two reads a candidate may become routed, never the other way round.
   const deployment = await facts.deployment(app, Number(container.labels[labels.release]));
   if (deployment !== undefined && !isFinal(deployment.state)) return 'passing';

@@ -7,8 +7,10 @@ import type { Candidate } from './start-candidate.ts';
 /** Upstream keeps the machine of a failed deployment as long. */
 const keptMs = 15 * 60_000;
 
-/** With CC_TROUBLESHOOT the log says what is started. */
+/** What is not as usual about the containers to be started; with CC_TROUBLESHOOT all about them. */
 export async function tellSpecs({ settings, log }: Attempt, specs: readonly ContainerSpec[]): Promise<void> {
+  if (settings.runCommand !== undefined)
+    await log.detail('running CC_RUN_COMMAND instead of the command of the image');
   if (!settings.troubleshoot) return;
   for (const { name, image, network, address, memoryBytes = 0 } of specs) {
     await log.detail(`container ${name} of ${image}`);

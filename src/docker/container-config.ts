@@ -23,6 +23,7 @@ export function containerConfig(spec: ContainerSpec, isRemapped = false): Contai
     Image: spec.image,
     Labels: { ...spec.labels },
     ...(spec.command && { Entrypoint: spec.command.slice(0, 1), Cmd: spec.command.slice(1) }),
+    ...(spec.stdin && { OpenStdin: true, StdinOnce: true, AttachStdin: true }),
     Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`),
     HostConfig: {
       // Without an init, a PID 1 that has no handler for SIGTERM ignores it, and every stop takes the whole grace time.

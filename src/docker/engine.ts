@@ -31,7 +31,10 @@ export type ImageFacts = { id: string; workingDir: string; hasCommand: boolean }
 
 export type LoginResult = { ok: true } | { ok: false; reason: string };
 
-export type StartResult = { ok: true; container: string } | { ok: false; reason: string };
+export type StartResult =
+  | { ok: true; container: string }
+  /** `isAddressTaken`: another container came first; with another address it may go well. */
+  | { ok: false; reason: string; isAddressTaken?: boolean };
 
 export type NetworkFacts = {
   name: string;

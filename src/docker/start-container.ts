@@ -1,9 +1,10 @@
+import type { Duplex } from 'node:stream';
 import { type ContainerSpec, labels } from '../domain/container.ts';
 import { containerConfig, needsHostUsers } from './container-config.ts';
 import type { StartResult } from './engine.ts';
 import type { EngineClient, RawRequest } from './engine-client.ts';
 import { removeContainer } from './remove-container.ts';
-import { explainRefusal } from './start-refusal.ts';
+import { explainRefusal, isAddressTaken } from './start-refusal.ts';
 
 const startTimeoutMs = 60_000;
 
@@ -24,10 +25,16 @@ export async function startContainer(client: EngineClient, spec: ContainerSpec):
 
   const { id } = created.value;
   try {
-    const reason = await start(client, id, spec.image);
-    if (reason === undefined) return { ok: true, container: id };
+    const stdin = spec.stdin && (await attachStdin(client, id));
+    const refusal = await start(client, id);
+    stdin?.end(spec.stdin);
+    if (refusal === undefined) return { ok: true, container: id };
     await removeContainer(client, id);
-    return { ok: false, reason };
+    return {
+      ok: false,
+      reason: explainRefusal(refusal, spec.image),
+      isAddressTaken: isAddressTaken(refusal),
+    };
   } catch (error) {
     await removeContainer(client, id).catch(() => undefined);
     throw error;
@@ -58,18 +65,29 @@ async function removeEarlier(client: EngineClient, spec: ContainerSpec): Promise
 }
 
 export async function startAgain(client: EngineClient, id: string): Promise<StartResult> {
-  const reason = await start(client, id, 'of its release');
-  return reason === undefined ? { ok: true, container: id } : { ok: false, reason };
+  const refusal = await start(client, id);
+  return refusal === undefined
+    ? { ok: true, container: id }
+    : { ok: false, reason: explainRefusal(refusal, 'of its release') };
 }
 
-async function start(client: EngineClient, id: string, image: string): Promise<string | undefined> {
+/** Answers why the engine refused, in its words. */
+async function start(client: EngineClient, id: string): Promise<string | undefined> {
   const started = await client.ask(
     'starting a container',
     (docker, abortSignal) => docker.getContainer(id).start({ abortSignal }),
     startTimeoutMs,
   );
   // 304: it runs already.
-  return started.ok || started.refusal.status === 304
-    ? undefined
-    : explainRefusal(started.refusal.message, image);
+  return started.ok || started.refusal.status === 304 ? undefined : started.refusal.message;
+}
+
+/** Before the start, or a quick command would find nothing to read. */
+async function attachStdin(client: EngineClient, id: string): Promise<Duplex> {
+  const stream = (await client.call('attaching to a container', (docker) =>
+    docker.getContainer(id).attach({ stream: true, stdin: true, hijack: true }),
+  )) as Duplex;
+  // The command may end without having read it.
+  stream.on('error', () => {});
+  return stream;
 }

@@ -2,14 +2,17 @@
 export function explainRefusal(message: string, image: string): string {
   if (/no command specified/i.test(message)) return 'the image has no command: add CMD to the Dockerfile';
   if (/^no such image/i.test(message)) return `the image ${image} does not exist on the engine`;
-  if (/address already in use/i.test(message))
-    return 'its address in the network is in use by another container';
+  if (isAddressTaken(message)) return 'its address in the network is in use by another container';
   const command = /exec: "([^"]+)"/.exec(message)?.[1];
   if (command !== undefined) {
     const known = explainExec(command, message);
     if (known !== undefined) return known;
   }
   return message.replace(/^.*(OCI runtime create failed: )/s, '').replace(/: unknown$/, '');
+}
+
+export function isAddressTaken(message: string): boolean {
+  return /address already in use/i.test(message);
 }
 
 /**

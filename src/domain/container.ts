@@ -4,6 +4,8 @@ export const labels = {
   store: 'gantry.store',
   app: 'gantry.app',
   release: 'gantry.release',
+  /** On a container that runs a command once. */
+  task: 'gantry.task',
   commit: 'gantry.commit',
   /** Kept for a while when it fails, for somebody to look at it. */
   troubleshoot: 'gantry.troubleshoot',
@@ -19,6 +21,8 @@ export type ContainerSpec = {
   env: Readonly<Record<string, string>>;
   /** Instead of what the image says, its entrypoint included. */
   command?: readonly string[];
+  /** What it reads; then its standard input ends. */
+  stdin?: Buffer;
   /** `host`: no network of its own. */
   network: string;
   /** Fixed, so that the address outlives restarts of the container and of the engine. */

@@ -18,6 +18,9 @@ export const keys = {
   request: (id: string) => `${prefix}:request:${id}`,
   lease: (app: AppName) => `${prefix}:lease:${app}`,
   log: (app: AppName, number: number) => `${prefix}:log:${app}:${number}`,
+  task: (app: AppName, number: number) => `${prefix}:task:${app}:${number}`,
+  tasks: (app: AppName) => `${prefix}:tasks:${app}`,
+  taskLog: (app: AppName, number: number) => `${prefix}:task-log:${app}:${number}`,
   route: (app: AppName) => `${prefix}:route:${app}`,
   routeVersion: `${prefix}:route-version`,
   routers: `${prefix}:routers`,
@@ -39,4 +42,6 @@ export type StoreEvent =
   | { kind: 'route'; app: AppName; version: number }
   | { kind: 'applied'; app: AppName; version: number }
   | { kind: 'drained'; app: AppName; container: string }
-  | { kind: 'ended'; app: AppName; number: number };
+  | { kind: 'ended'; app: AppName; number: number }
+  /** A task is to end. */
+  | { kind: 'task'; app: AppName; number: number };

@@ -7,12 +7,13 @@ import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
 import type { DeploymentState } from '../domain/deployment.ts';
 import type { LogLine } from '../domain/log-line.ts';
+import type { TaskState } from '../domain/task.ts';
 import { keys } from './keys.ts';
 import { decodeLines } from './log-codec.ts';
 import type { StreamWatch } from './stream-watch.ts';
 
 /** What a follower gets: lines with the id to resume after, at last the end. */
-export type LogChunk = { id: string; lines: LogLine[] } | { id: string; end: DeploymentState };
+export type LogChunk<End = DeploymentState> = { id: string; lines: LogLine[] } | { id: string; end: End };
 
 const liveForSeconds = 3600;
 
@@ -38,25 +39,34 @@ export class LogReader {
     signal: AbortSignal,
     afterId = '0-0',
   ): AsyncGenerator<LogChunk> {
-    let last = afterId;
     const archived = await this.#archived(app, number);
     if (archived && (await this.#redis.exists(keys.log(app, number))) === 0) {
-      if (last === '0-0' && archived.lines.length > 0) yield { id: '0-1', lines: archived.lines };
+      if (afterId === '0-0' && archived.lines.length > 0) yield { id: '0-1', lines: archived.lines };
       yield { id: '0-2', end: archived.end };
       return;
     }
+    yield* this.#live<DeploymentState>(keys.log(app, number), signal, afterId);
+  }
+
+  /** The same for a task, whose log is forgotten some days after its end. */
+  followTask(app: AppName, number: number, signal: AbortSignal): AsyncGenerator<LogChunk<TaskState>> {
+    return this.#live<TaskState>(keys.taskLog(app, number), signal, '0-0');
+  }
+
+  async *#live<End>(key: string, signal: AbortSignal, afterId: string): AsyncGenerator<LogChunk<End>> {
+    let last = afterId;
     for (;;) {
       signal.throwIfAborted();
-      const entries = await this.#redis.xrange(keys.log(app, number), `(${last}`, '+', 'COUNT', 64);
+      const entries = await this.#redis.xrange(key, `(${last}`, '+', 'COUNT', 64);
       for (const [id, [field, value = '']] of entries) {
         last = id;
         if (field === 'end') {
-          yield { id, end: value as DeploymentState };
+          yield { id, end: value as End };
           return;
         }
         yield { id, lines: decodeLines(value) };
       }
-      if (entries.length === 0) await this.#watch.next(keys.log(app, number), last, signal);
+      if (entries.length === 0) await this.#watch.next(key, last, signal);
     }
   }
 

@@ -1,7 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { AppName } from '../domain/app.ts';
 import type { LogLine } from '../domain/log-line.ts';
-import { keys } from './keys.ts';
 import { encodeLine } from './log-codec.ts';
 
 export type LogLimits = { headBytes: number; tailBytes: number; lineBytes: number };
@@ -16,7 +14,7 @@ const defaultLogLimits: LogLimits = {
 const pendingLimit = 64 * 1024;
 
 /**
- * Writes the log of one deployment. A line is sent at once when nothing is on its way, else with the next batch.
+ * Writes the log of one deployment or task. A line is sent at once when nothing is on its way, else with the next batch.
  * Output of the app is kept up to a limit, then only its tail: between the two stands one line that says how much is missing.
  */
 export class LogWriter {
@@ -34,14 +32,15 @@ export class LogWriter {
 
   constructor(options: {
     redis: Redis;
-    app: AppName;
-    number: number;
-    fence: number;
+    /** Whose field `fence` says who may write. */
+    owner: string;
+    log: string;
+    fence: number | string;
     mask: (text: string) => string;
     limits?: LogLimits;
   }) {
     this.#redis = options.redis;
-    this.#keys = [keys.app(options.app), keys.log(options.app, options.number)];
+    this.#keys = [options.owner, options.log];
     this.#fence = String(options.fence);
     this.#mask = options.mask;
     this.#limits = options.limits ?? defaultLogLimits;

@@ -27,8 +27,8 @@ async function newLog(limits?: { headBytes: number; tailBytes: number; lineBytes
   await connection.hset(`gantry:app:${app}`, 'fence', 1);
   const writer = new LogWriter({
     redis: connection,
-    app,
-    number: 1,
+    owner: `gantry:app:${app}`,
+    log: `gantry:log:${app}:1`,
     fence: 1,
     mask: (text) => text.replaceAll('secret', '***'),
     ...(limits && { limits }),

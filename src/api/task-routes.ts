@@ -1,0 +1,112 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { type Account, canDeploy } from '../domain/account.ts';
+import type { App, AppName } from '../domain/app.ts';
+import { problemWithCommand, type Task } from '../domain/task.ts';
+import { UserError } from '../errors.ts';
+import type { LogReader } from '../store/log-reader.ts';
+import type { TaskStore } from '../store/task-store.ts';
+import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
+import { acceptedShape, cancelShape, newTaskShape, taskShape, tasksShape } from './contract.ts';
+import { sendLog } from './send-log.ts';
+
+export type TaskRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
+  tasks: TaskStore;
+  logs: LogReader;
+  wakeTaskWorker: (app: AppName, number: number) => Promise<void>;
+};
+
+const taskParams = appParams.extend({ number: z.coerce.number().int().positive() });
+
+/** Commands that run once in a container of the live release. */
+export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
+  return async (api) => {
+    api.get(
+      '/apps/:app/tasks',
+      { schema: { params: appParams, response: { 200: tasksShape } } },
+      async ({ account, params }) => {
+        const app = await requireApp(deps, account, params.app);
+        return { tasks: (await deps.tasks.list(app.name)).map(describe) };
+      },
+    );
+
+    api.post(
+      '/apps/:app/tasks',
+      { schema: { params: appParams, body: newTaskShape, response: { 202: acceptedShape } } },
+      async ({ account, params, body }, reply) => {
+        const app = await requireRunnable(deps, account, params.app);
+        const problem = problemWithCommand(body.command);
+        if (problem) throw new UserError('INVALID', problem);
+        if (app.live === undefined)
+          throw new UserError(
+            'CONFLICT',
+            `${app.name} has no live release to run it in`,
+            'git push clever main',
+          );
+        const number = await deps.tasks.request({
+          app: app.name,
+          command: body.command,
+          by: account.name,
+          ...(body.stdin !== undefined && { stdin: Buffer.from(body.stdin, 'base64') }),
+        });
+        await deps.wakeTaskWorker(app.name, number);
+        const location = `/api/v1/apps/${app.name}/tasks/${number}`;
+        return reply.status(202).header('location', location).send({ number });
+      },
+    );
+
+    api.get(
+      '/apps/:app/tasks/:number',
+      { schema: { params: taskParams, response: { 200: taskShape } } },
+      async ({ account, params }) => {
+        const app = await requireApp(deps, account, params.app);
+        return describe(await requireTask(deps, app, params.number));
+      },
+    );
+
+    api.post(
+      '/apps/:app/tasks/:number/cancel',
+      { schema: { params: taskParams, response: { 200: cancelShape } } },
+      async ({ account, params }) => {
+        const app = await requireRunnable(deps, account, params.app);
+        const { number } = await requireTask(deps, app, params.number);
+        return { result: await deps.tasks.cancel(app.name, number, account.name) };
+      },
+    );
+
+    api.get('/apps/:app/tasks/:number/logs', { schema: { params: taskParams } }, async (request, reply) => {
+      const { account, params } = request;
+      const app = await requireApp(deps, account, params.app);
+      const { number } = await requireTask(deps, app, params.number);
+      await sendLog(request, reply, (signal) => deps.logs.followTask(app.name, number, signal));
+      return reply;
+    });
+  };
+}
+
+async function requireRunnable(deps: TaskRoutesDeps, account: Account, name: string): Promise<App> {
+  const app = await requireApp(deps, account, name);
+  if (!canDeploy(account, app.name))
+    throw new UserError('FORBIDDEN', `this token may not run anything in ${app.name}`);
+  return app;
+}
+
+async function requireTask({ tasks }: TaskRoutesDeps, app: App, number: number): Promise<Task> {
+  const task = await tasks.get(app.name, number);
+  if (!task) throw new UserError('NOT_FOUND', `there is no task ${number}`, 'list them: gantry tasks');
+  return task;
+}
+
+function describe({ number, state, command, by, ...task }: Task): z.infer<typeof taskShape> {
+  return {
+    number,
+    state,
+    command: [...command],
+    by,
+    cron: task.cron ?? null,
+    exitCode: task.exitCode ?? null,
+    reason: task.reason ?? null,
+    createdAt: task.createdAt.toISOString(),
+    endedAt: task.endedAt?.toISOString() ?? null,
+  };
+}

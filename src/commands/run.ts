@@ -1,0 +1,96 @@
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import type { acceptedShape, cancelShape, taskShape, tasksShape } from '../api/contract.ts';
+import type { LogLine } from '../domain/log-line.ts';
+import { appName, call, request } from './api-client.ts';
+import { ApiError, UsageError } from './exit-code.ts';
+import { printJson, printTable } from './print.ts';
+
+type Options = { app?: string; detach?: boolean; json?: boolean };
+
+const longestInput = 1024 ** 2;
+
+/** Runs a command in a container of the live release; its output is ours, and so is its exit code. */
+export async function runCommand(command: string[], options: Options): Promise<void> {
+  const app = await appName(options.app);
+  const stdin = process.stdin.isTTY ? undefined : await buffer(process.stdin);
+  if (stdin && stdin.length > longestInput)
+    throw new UsageError('standard input is larger than 1 MiB; put it where the command can fetch it');
+  const { number } = await call<typeof acceptedShape>('POST', `/apps/${app}/tasks`, {
+    command,
+    ...(stdin && stdin.length > 0 && { stdin: stdin.toString('base64') }),
+  });
+  if (options.detach) return console.log(`task ${number}`);
+  process.once('SIGINT', () => {
+    console.error(`\nstopping task ${number}; once more to leave it alone`);
+    void call('POST', `/apps/${app}/tasks/${number}/cancel`, {}).catch(() => {});
+  });
+  await printOutput(app, String(number));
+  const task = await call<typeof taskShape>('GET', `/apps/${app}/tasks/${number}`);
+  if (task.reason !== null) console.error(`error: ${task.reason}`);
+  process.exitCode = task.exitCode ?? 1;
+}
+
+export async function listTasks(options: Options): Promise<void> {
+  const { tasks } = await call<typeof tasksShape>('GET', `/apps/${await appName(options.app)}/tasks`);
+  if (options.json) return printJson(tasks);
+  printTable(
+    ['TASK', 'STATE', 'EXIT', 'BY', 'WHEN', 'COMMAND'],
+    tasks.map(({ number, state, exitCode, by, createdAt, command, reason }) => [
+      String(number),
+      state,
+      exitCode === null ? (reason ?? '-') : String(exitCode),
+      by,
+      createdAt,
+      command.join(' '),
+    ]),
+  );
+}
+
+export async function showTask(number: string, options: Options): Promise<void> {
+  const task = await call<typeof taskShape>('GET', await pathOf(number, options));
+  if (options.json) return printJson(task);
+  printTable(
+    ['TASK', String(task.number)],
+    [
+      ['state', task.state],
+      ['command', task.command.join(' ')],
+      ['exit code', task.exitCode === null ? '-' : String(task.exitCode)],
+      ['reason', task.reason ?? '-'],
+      ['by', task.by],
+      ['created', task.createdAt],
+      ['ended', task.endedAt ?? '-'],
+    ],
+  );
+}
+
+export async function taskLogs(number: string, options: Options): Promise<void> {
+  await printOutput(await appName(options.app), encodeURIComponent(number));
+}
+
+export async function cancelTask(number: string, options: Options): Promise<void> {
+  const { result } = await call<typeof cancelShape>('POST', `${await pathOf(number, options)}/cancel`, {});
+  if (result === 'too late') throw new ApiError(409, `task ${number} is over`);
+  console.error(result === 'cancelled' ? `task ${number} is cancelled` : `task ${number} was asked to stop`);
+}
+
+async function pathOf(number: string, options: Options): Promise<string> {
+  return `/apps/${await appName(options.app)}/tasks/${encodeURIComponent(number)}`;
+}
+
+/** What the command prints as it is; what we say about it goes beside it. */
+async function printOutput(app: string, number: string): Promise<void> {
+  const response = await request('GET', `/apps/${app}/tasks/${number}/logs`);
+  if (!response.body) return;
+  const lines = createInterface({
+    input: Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]),
+  });
+  for await (const line of lines) {
+    const record = JSON.parse(line) as LogLine & { end?: string };
+    if (record.end !== undefined) return;
+    if (record.kind === 'output') console.log(record.text);
+    else console.error(record.text);
+  }
+  throw new ApiError(503, 'the connection ended before the task did', `gantry tasks logs ${number}`);
+}

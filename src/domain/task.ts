@@ -1,0 +1,39 @@
+import type { AppName } from './app.ts';
+
+/** In Cloud Foundry's words. */
+export type TaskState = 'PENDING' | 'RUNNING' | 'CANCELING' | 'SUCCEEDED' | 'FAILED';
+
+/** A command that runs once in a container of its own, made of the live release of an app. Numbered per app. */
+export type Task = {
+  app: AppName;
+  number: number;
+  state: TaskState;
+  command: readonly string[];
+  /** Name of the account that asked for it. */
+  by: string;
+  /** Which entry of the app's cron file, counted from 0, should it be one. */
+  cron: number | undefined;
+  createdAt: Date;
+  endedAt: Date | undefined;
+  /** Of the command, when it ran to its end. */
+  exitCode: number | undefined;
+  /** One line, when it did not. */
+  reason: string | undefined;
+};
+
+export function isTaskOver(state: TaskState): boolean {
+  return state === 'SUCCEEDED' || state === 'FAILED';
+}
+
+/** How a task ended. */
+export type TaskEnd = { exitCode: number } | { reason: string };
+
+const mostWords = 1000;
+const mostBytes = 128 * 1024;
+
+export function problemWithCommand(command: readonly string[]): string | undefined {
+  if (command.length === 0 || command[0] === '') return 'there is no command to run';
+  if (command.length > mostWords || Buffer.byteLength(command.join(' ')) >= mostBytes)
+    return 'the command is too long';
+  return command.some((word) => word.includes('\0')) ? 'a command holds no NUL bytes' : undefined;
+}

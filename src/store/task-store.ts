@@ -1,0 +1,170 @@
+import type { Redis } from 'ioredis';
+import type { AppName } from '../domain/app.ts';
+import { isTaskOver, type Task, type TaskEnd, type TaskState } from '../domain/task.ts';
+import { keys, type StoreEvent } from './keys.ts';
+import type { Sealer } from './sealing.ts';
+
+export type TaskRequest = Pick<Task, 'app' | 'command' | 'by'> & {
+  cron?: number;
+  /** What the command reads; then its standard input ends. */
+  stdin?: Buffer;
+};
+
+/** What is remembered per app. */
+const kept = 100;
+const logForSeconds = 7 * 24 * 3600;
+
+/** One-off tasks. Every change is one Lua script that may run twice with the same input. */
+export class TaskStore {
+  readonly #redis: Redis;
+  readonly #sealer: Sealer;
+
+  constructor(redis: Redis, sealer: Sealer) {
+    this.#redis = redis;
+    this.#sealer = sealer;
+  }
+
+  /** Returns the number. The queue has to be told. */
+  async request({ app, command, by, cron, stdin }: TaskRequest): Promise<number> {
+    const number = await this.#redis.hincrby(keys.app(app), 'taskSeq', 1);
+    const fields: Record<string, string> = {
+      state: 'PENDING',
+      command: JSON.stringify(command),
+      by,
+      cron: cron === undefined ? '' : String(cron),
+      stdin:
+        stdin === undefined ? '' : this.#sealer.seal(stdin.toString('base64'), stdinContext(app, number)),
+      createdAt: new Date().toISOString(),
+    };
+    await this.#redis
+      .multi()
+      .hset(keys.task(app, number), fields)
+      .zadd(keys.tasks(app), number, number)
+      .exec();
+    await this.#forgetOld(app);
+    return number;
+  }
+
+  async get(app: AppName, number: number): Promise<Task | undefined> {
+    const fields = await this.#redis.hgetall(keys.task(app, number));
+    return fields.state ? parseTask(app, number, fields) : undefined;
+  }
+
+  /** The newest ones first. */
+  async list(app: AppName, count = kept): Promise<Task[]> {
+    const numbers = await this.#redis.zrevrange(keys.tasks(app), 0, count - 1);
+    const tasks = await Promise.all(numbers.map((number) => this.get(app, Number(number))));
+    return tasks.filter((task) => task !== undefined);
+  }
+
+  async stdin(app: AppName, number: number): Promise<Buffer | undefined> {
+    const sealed = await this.#redis.hget(keys.task(app, number), 'stdin');
+    return sealed ? Buffer.from(this.#sealer.open(sealed, stdinContext(app, number)), 'base64') : undefined;
+  }
+
+  /** Takes a task for the worker that calls itself `fence`, from a dead one, too. False: it is over. */
+  async claim(app: AppName, number: number, fence: string): Promise<boolean> {
+    return (await this.#redis.eval(claimScript, 1, keys.task(app, number), fence)) === 1;
+  }
+
+  /** Writes how a task ended, and the last record of its log; nothing when another worker has it by now. */
+  async finish(app: AppName, number: number, fence: string, end: TaskEnd): Promise<void> {
+    const exitCode = 'exitCode' in end ? end.exitCode : undefined;
+    await this.#redis.eval(
+      finishScript,
+      2,
+      keys.task(app, number),
+      keys.taskLog(app, number),
+      fence,
+      exitCode === 0 ? 'SUCCEEDED' : 'FAILED',
+      exitCode ?? '',
+      'reason' in end ? end.reason : '',
+      new Date().toISOString(),
+      logForSeconds,
+    );
+  }
+
+  /** Asks for its end; one that waits ends at once. */
+  async cancel(app: AppName, number: number, by: string): Promise<'cancelled' | 'asked' | 'too late'> {
+    const answer = (await this.#redis.eval(
+      cancelScript,
+      2,
+      keys.task(app, number),
+      keys.taskLog(app, number),
+      `cancelled by ${by}`,
+      new Date().toISOString(),
+      logForSeconds,
+    )) as 'cancelled' | 'asked' | 'too late';
+    const event: StoreEvent = { kind: 'task', app, number };
+    if (answer === 'asked') await this.#redis.publish(keys.channel, JSON.stringify(event));
+    return answer;
+  }
+
+  async #forgetOld(app: AppName): Promise<void> {
+    for (const text of await this.#redis.zrevrange(keys.tasks(app), kept, -1)) {
+      const number = Number(text);
+      const task = await this.get(app, number);
+      if (task && !isTaskOver(task.state)) continue;
+      await this.#redis
+        .multi()
+        .del(keys.task(app, number), keys.taskLog(app, number))
+        .zrem(keys.tasks(app), number)
+        .exec();
+    }
+  }
+}
+
+function stdinContext(app: AppName, number: number): string {
+  return `${app}\0task ${number}`;
+}
+
+function parseTask(app: AppName, number: number, fields: Record<string, string>): Task {
+  return {
+    app,
+    number,
+    state: fields.state as TaskState,
+    command: JSON.parse(fields.command ?? '[]') as string[],
+    by: fields.by ?? '',
+    cron: fields.cron ? Number(fields.cron) : undefined,
+    createdAt: new Date(fields.createdAt ?? 0),
+    endedAt: fields.endedAt ? new Date(fields.endedAt) : undefined,
+    exitCode: fields.exitCode ? Number(fields.exitCode) : undefined,
+    reason: fields.reason || undefined,
+  };
+}
+
+const claimScript = `
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state or state == 'SUCCEEDED' or state == 'FAILED' then return 0 end
+if state == 'PENDING' then redis.call('HSET', KEYS[1], 'state', 'RUNNING') end
+redis.call('HSET', KEYS[1], 'fence', ARGV[1])
+return 1
+`;
+
+const endInLua = `
+local function finish(taskKey, logKey, state, exitCode, reason, now, logFor)
+  redis.call('HSET', taskKey, 'state', state, 'exitCode', exitCode, 'reason', reason, 'endedAt', now, 'stdin', '')
+  redis.call('XADD', logKey, '*', 'end', state)
+  redis.call('EXPIRE', logKey, logFor)
+end
+`;
+
+const finishScript = `${endInLua}
+local fence, state, exitCode, reason, now, logFor = unpack(ARGV)
+local task = redis.call('HMGET', KEYS[1], 'fence', 'state')
+if task[1] ~= fence or task[2] == 'SUCCEEDED' or task[2] == 'FAILED' then return 0 end
+finish(KEYS[1], KEYS[2], state, exitCode, reason, now, logFor)
+return 1
+`;
+
+const cancelScript = `${endInLua}
+local reason, now, logFor = unpack(ARGV)
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'PENDING' then
+  finish(KEYS[1], KEYS[2], 'FAILED', '', reason, now, logFor)
+  return 'cancelled'
+end
+if state ~= 'RUNNING' and state ~= 'CANCELING' then return 'too late' end
+redis.call('HSET', KEYS[1], 'state', 'CANCELING', 'cancel', reason)
+return 'asked'
+`;

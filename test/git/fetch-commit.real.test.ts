@@ -8,6 +8,7 @@ import { parseCommitSha } from '../../src/domain/app.ts';
 import { parseSubmoduleUrl } from '../../src/domain/submodule-url.ts';
 import { fetchCommit } from '../../src/git/fetch-commit.ts';
 import { startForge } from '../support/forge.ts';
+import { gitClient } from '../support/git.ts';
 import { processesOf } from '../support/processes.ts';
 
 let dir: string;
@@ -42,6 +43,25 @@ describe('fetching one commit', () => {
     const sha = parseCommitSha(commit);
     expect(sha && (await repository.listFiles(sha))).toEqual(['a.txt']);
     expect(sha && (await repository.sizeOf(sha))).toBe(5);
+  });
+
+  test('refuses what no honest git makes: a tree that would write into .git', async () => {
+    await using forge = await startForge();
+    const { path } = await forge.add('hostile.git', { 'a.txt': 'x' });
+    const git = async (args: string[], input?: Buffer): Promise<string> => {
+      const env = { GIT_DIR: path };
+      const { stdout, stderr } = await gitClient().run(args, { env, ...(input && { input }) });
+      if (stdout === '') throw new Error(stderr);
+      return stdout.trim();
+    };
+    const blob = await git(['hash-object', '-w', '--stdin'], Buffer.from('[core]'));
+    const entry = Buffer.concat([Buffer.from('100644 .git\0'), Buffer.from(blob, 'hex')]);
+    const tree = await git(['hash-object', '-t', 'tree', '-w', '--literally', '--stdin'], entry);
+    const commit = await git(['commit-tree', '-m', 'hostile', tree]);
+    await gitClient().run(['update-ref', 'refs/heads/main', commit], { env: { GIT_DIR: path } });
+    await expect(fetchFrom(`${forge.url}/hostile.git`, commit, { caFile: forge.caFile })).rejects.toThrow(
+      /hasDotgit/,
+    );
   });
 
   test('ends when it is more than was allowed', async () => {

@@ -22,7 +22,8 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
 
   const notAllowed = problemWithAccess(attempt);
   if (notAllowed) return failed('checkout', notAllowed);
-  const takenPort = await problemWithPort(attempt);
+  // A task listens on nothing.
+  const takenPort = isTask(attempt) ? undefined : await problemWithPort(attempt);
   if (takenPort) return failed('checkout', takenPort);
   await warnOfAccess(attempt);
 

@@ -20,7 +20,7 @@ export async function warnOfAccess({ deployment, settings, log }: Attempt): Prom
     await log.warning('the app gets the Docker socket: it can do on the server whatever root can');
   if (isHost)
     await log.warning(
-      `the app has the network of the server: it must listen on port ${settings.port} of it and reaches what listens there`,
+      `the app has the network of the server: it listens there, on port ${settings.port}, and reaches whatever else does`,
     );
   if (isHost && settings.ipv6Subnet !== undefined)
     await log.warning('CC_DOCKER_FIXED_CIDR_V6 means nothing in the network of the server');

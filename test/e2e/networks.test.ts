@@ -99,6 +99,15 @@ describe('the network of the host', () => {
     expect(push.code).toBe(1);
     expect((await rig.request('first')).body).toBe('v1: none');
 
+    // A task listens on nothing.
+    await rig.gantry('apps', 'set', 'second', '--task');
+    await second.commit({ Dockerfile: 'FROM gantry-test/base:1\nCMD ["echo", "done at once"]\n' });
+    const task = await second.push(await rig.pushUrl('second'));
+    expect(task.stderr).toContain('done at once');
+    expect(task.code).toBe(0);
+    await rig.gantry('apps', 'set', 'second', '--no-task');
+    await second.commit(app('v2'));
+
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const address = server.address();

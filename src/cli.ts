@@ -224,6 +224,15 @@ tasks
     (await import('./commands/run.ts')).cancelTask(number, options),
   );
 
+program
+  .command('cron')
+  .description("what the app's clevercloud/cron.json runs, when, and how it went")
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/cron.ts')).listCron(options),
+  );
+
 const deploys = program.command('deploys').description("an app's deployments");
 deploys
   .command('list', { isDefault: true })

@@ -17,6 +17,7 @@ import { PushRegistry } from './git/push-registry.ts';
 import { receivePushes } from './git/receive.ts';
 import { Repositories } from './git/repositories.ts';
 import type { Logger } from './logger.ts';
+import { CronSchedule } from './queue/cron-schedule.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
 import { TaskQueue } from './queue/task-queue.ts';
 import { HttpAndTcpRouter } from './router/http-and-tcp-router.ts';
@@ -76,6 +77,7 @@ export async function startServer(
   const routes = new RouteStore(patient);
   const queue = new DeployQueue(keep(hastyRedis(redisAddress)));
   const taskQueue = new TaskQueue(keep(hastyRedis(redisAddress)));
+  const cron = new CronSchedule(keep(hastyRedis(redisAddress)));
   const watch = new StreamWatch(keep(patientRedis(redisAddress)), patient);
   const logs = new LogReader(patient, watch, paths.logs);
   const events = new StoreEvents(keep(patientRedis(redisAddress)));
@@ -145,6 +147,8 @@ export async function startServer(
     logs,
     deployAgain: deployAgain({ deployments, releases, queue, repositories }),
     tasks: new TaskStore(hasty, sealer),
+    releases,
+    nextTick: (app, entry) => cron.next(app, entry),
     wakeTaskWorker: (app, number) => taskQueue.add(app, number),
     tcpPorts: new TcpPortStore(hasty),
     tcpRange: config.tcpPorts,
@@ -174,7 +178,7 @@ export async function startServer(
       await router.close();
       watch.close();
       events.close();
-      await Promise.all([queue.close(), taskQueue.close()]);
+      await Promise.all([queue.close(), taskQueue.close(), cron.close()]);
       for (const connection of connections) connection.disconnect();
       logger.info('server stopped');
     },

@@ -22,9 +22,11 @@ import { Stopped } from './domain/deployment.ts';
 import { Repositories } from './git/repositories.ts';
 import { fetchSubmodules } from './git/submodules.ts';
 import type { Logger } from './logger.ts';
+import { CronSchedule, CronWorker } from './queue/cron-schedule.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
 import { DeployWorker } from './queue/deploy-worker.ts';
 import { Reconciler } from './queue/reconciler.ts';
+import { TaskQueue } from './queue/task-queue.ts';
 import { TaskWorker } from './queue/task-worker.ts';
 import { AppStore } from './store/app-store.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
@@ -87,6 +89,8 @@ export async function startWorker(
   });
   await engine.check().catch((err: unknown) => logger.error({ err }, 'the Docker engine cannot be used now'));
   const queue = new DeployQueue(connect());
+  const taskQueue = new TaskQueue(connect());
+  const cron = new CronSchedule(connect());
 
   const sandbox = await probeHookHost(config.hookSandbox, config.hookUser);
   if ('level' in sandbox.choice)
@@ -141,6 +145,8 @@ export async function startWorker(
       return answer.version;
     },
     paused: async (app) => (await routes.get(app))?.paused ?? [],
+    recordCron: ({ deployment }, entries) =>
+      deployments.recordCron(deployment.app, deployment.number, entries),
     switchBack: ({ deployment }) => deployments.switchBack(deployment.app, deployment.number, fence),
     routeApplied: (app, version, limitMs, signal) =>
       events.until(
@@ -185,8 +191,12 @@ export async function startWorker(
   const tidyImages = async (app: AppName): Promise<void> => {
     untidy.add(app);
     await sweepImages(sweep, app);
+    const live = (await apps.get(app))?.live;
+    const release = live === undefined ? undefined : await releases.get(app, live);
+    await cron.match(app, release?.cron ?? []);
     untidy.delete(app);
   };
+  const cronWorker = new CronWorker({ connection: connect(), tasks, taskQueue, logger });
   const taskWorker = new TaskWorker({
     connection: connect(),
     tasks,
@@ -242,6 +252,7 @@ export async function startWorker(
   const reconciler = new Reconciler({ deployments, queue, everyMs: reconcileEveryMs, logger });
   worker.start();
   taskWorker.start();
+  cronWorker.start();
   reconciler.start();
   sweepNow();
   logger.info({ concurrency: config.concurrency }, 'worker started');
@@ -251,10 +262,10 @@ export async function startWorker(
       clearInterval(sweepTimer);
       stopListening();
       await reconciler.stop();
-      await Promise.all([worker.close(), taskWorker.close()]);
+      await Promise.all([worker.close(), taskWorker.close(), cronWorker.close()]);
       await sweeping;
       await engine.close();
-      await queue.close();
+      await Promise.all([queue.close(), taskQueue.close(), cron.close()]);
       events.close();
       for (const connection of connections) connection.disconnect();
       logger.info('worker stopped');

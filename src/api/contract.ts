@@ -73,6 +73,18 @@ export const newTaskShape = z.strictObject({
   stdin: z.base64().max(1_400_000).optional(),
 });
 
+export const cronShape = z.object({
+  cron: z.array(
+    z.object({
+      schedule: z.string(),
+      command: z.string(),
+      next: z.string().nullable(),
+      last: taskShape.nullable(),
+      skippedAt: z.string().nullable(),
+    }),
+  ),
+});
+
 export const deployAgainShape = z.strictObject({
   kind: z.enum(['restart', 'redeploy']),
   noCache: z.boolean().default(false),

@@ -5,14 +5,17 @@ import type { App, AppName } from '../domain/app.ts';
 import { problemWithCommand, type Task } from '../domain/task.ts';
 import { UserError } from '../errors.ts';
 import type { LogReader } from '../store/log-reader.ts';
+import type { ReleaseStore } from '../store/release-store.ts';
 import type { TaskStore } from '../store/task-store.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
-import { acceptedShape, cancelShape, newTaskShape, taskShape, tasksShape } from './contract.ts';
+import { acceptedShape, cancelShape, cronShape, newTaskShape, taskShape, tasksShape } from './contract.ts';
 import { sendLog } from './send-log.ts';
 
 export type TaskRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
   tasks: TaskStore;
   logs: LogReader;
+  releases: ReleaseStore;
+  nextTick: (app: AppName, entry: number) => Promise<Date | undefined>;
   wakeTaskWorker: (app: AppName, number: number) => Promise<void>;
 };
 
@@ -71,6 +74,26 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
         const app = await requireRunnable(deps, account, params.app);
         const { number } = await requireTask(deps, app, params.number);
         return { result: await deps.tasks.cancel(app.name, number, account.name) };
+      },
+    );
+
+    api.get(
+      '/apps/:app/cron',
+      { schema: { params: appParams, response: { 200: cronShape } } },
+      async ({ account, params }) => {
+        const app = await requireApp(deps, account, params.app);
+        const release = app.live === undefined ? undefined : await deps.releases.get(app.name, app.live);
+        const runs = await deps.tasks.list(app.name);
+        const cron = (release?.cron ?? []).map(async (entry, index) => {
+          const last = runs.find((task) => task.cron === index);
+          return {
+            ...entry,
+            next: (await deps.nextTick(app.name, index))?.toISOString() ?? null,
+            last: last ? describe(last) : null,
+            skippedAt: (await deps.tasks.lastSkip(app.name, index))?.toISOString() ?? null,
+          };
+        });
+        return { cron: await Promise.all(cron) };
       },
     );
 

@@ -55,7 +55,7 @@ async function change(env: Record<string, string | null>, options: Options): Pro
   const app = await appName(options.app);
   await call('PATCH', `/apps/${app}/env`, { env });
   console.error(
-    `changed ${Object.keys(env).join(', ')}; in force with the next deployment: git push clever main:redeploy`,
+    `changed ${Object.keys(env).join(', ')}; in force with the next deployment: gantry restart, or gantry redeploy if the build needs it`,
   );
 }
 

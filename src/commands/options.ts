@@ -54,7 +54,10 @@ async function changeOrShow(app: string, change: Change, json: boolean | undefin
     : await call<typeof appOptionsShape>('GET', `/apps/${app}/options`);
   if (json) printJson(options);
   else printTable(['OPTION', 'VALUE'], rows(options));
-  if (isChange) console.error('in force with the next deployment: git push clever main:redeploy');
+  if (isChange)
+    console.error(
+      'in force with the next deployment: gantry restart, or gantry redeploy if the build needs it',
+    );
 }
 
 function rows(options: Options): string[][] {

@@ -1,6 +1,7 @@
 import type { Engine } from '../docker/engine.ts';
 import type { AppName } from '../domain/app.ts';
 import type { AppSettings } from '../domain/app-settings.ts';
+import type { CronEntry } from '../domain/cron-file.ts';
 import type { Deployment } from '../domain/deployment.ts';
 import type { InjectedFacts } from '../domain/injected-env.ts';
 import type { Endpoint } from '../domain/route.ts';
@@ -42,6 +43,8 @@ export type DeployTools = {
   allocateSubnet: (app: AppName, taken: readonly string[], network: string) => Promise<string>;
   /** Records the release and points the route at its containers; returns the route's version. */
   switchRoute: (attempt: Attempt, endpoints: readonly Endpoint[], image: string) => Promise<number>;
+  /** Remembers what the deployment's release is to run at which times. */
+  recordCron: (attempt: Attempt, entries: readonly CronEntry[]) => Promise<void>;
   /** Takes the switch back: what served before serves again. */
   switchBack: (attempt: Attempt) => Promise<void>;
   /** Takes what serves out of the route, to be stopped; returns it, and the route's version. */

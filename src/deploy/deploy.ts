@@ -5,6 +5,7 @@ import { buildImage, reuseImage } from './build-image.ts';
 import { type Checkout, checkOut } from './check-out.ts';
 import { runFailedHook, runSucceededHook } from './container-hooks.ts';
 import { problemWithAccess, problemWithPort, warnOfAccess } from './host-access.ts';
+import { readCron } from './read-cron.ts';
 import { logInToRegistry } from './registry-login.ts';
 import { runHostHook } from './run-hook.ts';
 import { isTask, resumeTask, runTask, type TaskResult } from './run-task.ts';
@@ -38,6 +39,10 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const source = await checkOut(attempt);
   if ('problem' in source) return failed('checkout', source.problem);
   await using checkout = source.checkout;
+
+  const wanted = await readCron(checkout);
+  if ('problem' in wanted) return failed('checkout', wanted.problem);
+  await attempt.tools.recordCron(attempt, wanted.cron);
 
   const made = await makeImage(attempt, checkout);
   if ('failure' in made) return made.failure;

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { AppName, CommitSha } from '../domain/app.ts';
 import { readAppOptions } from '../domain/app-options.ts';
+import type { CronEntry } from '../domain/cron-file.ts';
 import type { Deployment, DeploymentState, Trigger } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { keys } from './keys.ts';
@@ -131,6 +132,11 @@ export class DeploymentStore {
       keys.channel,
     )) as number;
     return version < 0 ? 'stale' : { version };
+  }
+
+  /** For the release this deployment may make. */
+  async recordCron(app: AppName, number: number, entries: readonly CronEntry[]): Promise<void> {
+    await this.#redis.hset(keys.deployment(app, number), 'cron', JSON.stringify(entries));
   }
 
   /** Takes a switch back that no router followed: the route is again what it was, and this container drains. */
@@ -364,8 +370,8 @@ if old then
 end
 redis.call('SET', routeKey, cjson.encode(route))
 redis.call('HSET', depKey, 'routeBefore', old or '', 'liveBefore', redis.call('HGET', appKey, 'live') or '')
-local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env', 'options')
-redis.call('HSET', releaseKey, 'image', image, 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'options', dep[5] or '', 'createdAt', now)
+local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env', 'options', 'cron')
+redis.call('HSET', releaseKey, 'image', image, 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'options', dep[5] or '', 'cron', dep[6] or '', 'createdAt', now)
 redis.call('ZADD', releasesKey, number, number)
 redis.call('HSET', depKey, 'switched', '1')
 redis.call('HSET', appKey, 'live', number)

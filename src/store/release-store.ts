@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { AppName, CommitSha } from '../domain/app.ts';
+import type { CronEntry } from '../domain/cron-file.ts';
 import type { Release } from '../domain/release.ts';
 import { keys } from './keys.ts';
 
@@ -21,6 +22,7 @@ export class ReleaseStore {
       commit: fields.commit as CommitSha,
       subject: fields.subject ?? '',
       by: fields.by ?? '',
+      cron: fields.cron ? (JSON.parse(fields.cron) as CronEntry[]) : [],
       createdAt: new Date(fields.createdAt ?? 0),
     };
   }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
 import { isTaskOver, type Task, type TaskEnd, type TaskState } from '../domain/task.ts';
@@ -8,6 +9,8 @@ export type TaskRequest = Pick<Task, 'app' | 'command' | 'by'> & {
   cron?: number;
   /** What the command reads; then its standard input ends. */
   stdin?: Buffer;
+  /** Asking twice with one id makes one task. */
+  requestId?: string;
 };
 
 /** What is remembered per app. */
@@ -25,22 +28,26 @@ export class TaskStore {
   }
 
   /** Returns the number. The queue has to be told. */
-  async request({ app, command, by, cron, stdin }: TaskRequest): Promise<number> {
-    const number = await this.#redis.hincrby(keys.app(app), 'taskSeq', 1);
+  async request({ app, command, by, cron, stdin, requestId = randomUUID() }: TaskRequest): Promise<number> {
     const fields: Record<string, string> = {
       state: 'PENDING',
       command: JSON.stringify(command),
       by,
       cron: cron === undefined ? '' : String(cron),
+      requestId,
       stdin:
-        stdin === undefined ? '' : this.#sealer.seal(stdin.toString('base64'), stdinContext(app, number)),
+        stdin === undefined ? '' : this.#sealer.seal(stdin.toString('base64'), stdinContext(app, requestId)),
       createdAt: new Date().toISOString(),
     };
-    await this.#redis
-      .multi()
-      .hset(keys.task(app, number), fields)
-      .zadd(keys.tasks(app), number, number)
-      .exec();
+    const number = (await this.#redis.eval(
+      requestScript,
+      3,
+      keys.app(app),
+      keys.tasks(app),
+      keys.request(requestId),
+      keys.task(app, 0).slice(0, -1),
+      ...Object.entries(fields).flat(),
+    )) as number;
     await this.#forgetOld(app);
     return number;
   }
@@ -58,8 +65,8 @@ export class TaskStore {
   }
 
   async stdin(app: AppName, number: number): Promise<Buffer | undefined> {
-    const sealed = await this.#redis.hget(keys.task(app, number), 'stdin');
-    return sealed ? Buffer.from(this.#sealer.open(sealed, stdinContext(app, number)), 'base64') : undefined;
+    const [sealed, id] = await this.#redis.hmget(keys.task(app, number), 'stdin', 'requestId');
+    return sealed ? Buffer.from(this.#sealer.open(sealed, stdinContext(app, id ?? '')), 'base64') : undefined;
   }
 
   /** Takes a task for the worker that calls itself `fence`, from a dead one, too. False: it is over. */
@@ -100,6 +107,16 @@ export class TaskStore {
     return answer;
   }
 
+  /** A cron entry that was due while it still ran. */
+  async recordSkip(app: AppName, entry: number): Promise<void> {
+    await this.#redis.hset(keys.app(app), `cronSkipped.${entry}`, new Date().toISOString());
+  }
+
+  async lastSkip(app: AppName, entry: number): Promise<Date | undefined> {
+    const at = await this.#redis.hget(keys.app(app), `cronSkipped.${entry}`);
+    return at ? new Date(at) : undefined;
+  }
+
   async #forgetOld(app: AppName): Promise<void> {
     for (const text of await this.#redis.zrevrange(keys.tasks(app), kept, -1)) {
       const number = Number(text);
@@ -114,8 +131,8 @@ export class TaskStore {
   }
 }
 
-function stdinContext(app: AppName, number: number): string {
-  return `${app}\0task ${number}`;
+function stdinContext(app: AppName, requestId: string): string {
+  return `${app}\0task ${requestId}`;
 }
 
 function parseTask(app: AppName, number: number, fields: Record<string, string>): Task {
@@ -132,6 +149,17 @@ function parseTask(app: AppName, number: number, fields: Record<string, string>)
     reason: fields.reason || undefined,
   };
 }
+
+const requestScript = `
+local appKey, tasksKey, requestKey = unpack(KEYS)
+local made = redis.call('GET', requestKey)
+if made then return tonumber(made) end
+local number = redis.call('HINCRBY', appKey, 'taskSeq', 1)
+redis.call('HSET', ARGV[1] .. number, unpack(ARGV, 2))
+redis.call('ZADD', tasksKey, number, number)
+redis.call('SET', requestKey, number, 'EX', 86400)
+return number
+`;
 
 const claimScript = `
 local state = redis.call('HGET', KEYS[1], 'state')

@@ -185,14 +185,19 @@ program
 
 program
   .command('run')
-  .description('run a command in a container of the live release: gantry run -- rake db:migrate')
+  .description('run a command in a container of the live release: gantry run [APP] -- rake db:migrate')
   .argument('<command...>')
   .option(...appOption)
   .option('--detach', 'return once it is queued')
   .passThroughOptions()
-  .action(async (command: string[], options: { app?: string; detach?: boolean }) =>
-    (await import('./commands/run.ts')).runCommand(command, options),
-  );
+  .action(async (words: string[], options: { app?: string; detach?: boolean }) => {
+    // A word in front of the `--` is the app.
+    const command = process.argv.slice(process.argv.indexOf('--') + 1);
+    const hasApp = process.argv.includes('--') && words.length > command.length;
+    const [app] = words;
+    const { runCommand } = await import('./commands/run.ts');
+    await (hasApp ? runCommand(command, { ...options, app }) : runCommand(words, options));
+  });
 const tasks = program.command('tasks').description('commands that were run with gantry run');
 tasks
   .command('list', { isDefault: true })

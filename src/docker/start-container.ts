@@ -33,7 +33,7 @@ export async function startContainer(client: EngineClient, spec: ContainerSpec):
     return {
       ok: false,
       reason: explainRefusal(refusal, spec.image),
-      isAddressTaken: isAddressTaken(refusal),
+      ...(isAddressTaken(refusal) && { isAddressTaken: true }),
     };
   } catch (error) {
     await removeContainer(client, id).catch(() => undefined);

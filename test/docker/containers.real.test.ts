@@ -169,6 +169,7 @@ describe('a container', () => {
     expect(await run.engine.startContainer(second)).toEqual({
       ok: false,
       reason: 'its address in the network is in use by another container',
+      isAddressTaken: true,
     });
     for (const { name } of [noCommand, noImage, second])
       expect(await run.engine.inspect(name)).toBeUndefined();

@@ -287,7 +287,7 @@ describe('bodies', () => {
     ['brotli', '0000', { 'content-encoding': 'br' }, 415, /must be gzip or none$/],
     ['a form', 'a=b', { 'content-type': 'application/x-www-form-urlencoded' }, 415, /content type must be/],
     ['no packets', 'this is not git', {}, 500, /^git failed on the server; its log says why$/],
-    ['nothing', '', {}, 500, /^git failed on the server; its log says why$/],
+    ['nothing', '', {}, 400, /^the request is empty$/],
   ] as const)('%s', async (_name, body, headers, status, text) => {
     const answer = await post('receive-pack', body, headers);
     expect(answer.status).toBe(status);

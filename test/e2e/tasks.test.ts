@@ -47,7 +47,7 @@ describe('gantry run', () => {
       'oops',
     ]);
     expect(done.code).toBe(3);
-    const masked = await rig.gantry(...sh('echo "$SECRET"'));
+    const masked = await rig.gantry('run', 'tools', '--', 'sh', '-c', 'echo "$SECRET"');
     expect(masked.stdout).toBe('(hidden)\n');
     expect(masked.code).toBe(0);
     expect(await taskContainers()).toEqual([]);

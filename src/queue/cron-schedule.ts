@@ -1,4 +1,4 @@
-import { type Job, Queue, Worker } from 'bullmq';
+import { type Job, type Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
 import type { CronEntry } from '../domain/cron-file.ts';
@@ -7,6 +7,7 @@ import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { keys } from '../store/keys.ts';
 import type { TaskStore } from '../store/task-store.ts';
+import { openQueue, untilDone } from './open-queue.ts';
 import type { TaskQueue } from './task-queue.ts';
 
 const queueName = 'cron';
@@ -18,12 +19,7 @@ export class CronSchedule {
   readonly #queue: Queue<Tick>;
 
   constructor(connection: Redis) {
-    this.#queue = new Queue<Tick>(queueName, {
-      connection,
-      prefix: keys.bull,
-      streams: { events: { maxLen: 1000 } },
-    });
-    this.#queue.on('error', () => {}); // the connection reports its own trouble to whoever awaits a command
+    this.#queue = openQueue(queueName, connection);
   }
 
   /** Makes the schedulers of an app what its live release says. Fine to repeat. */
@@ -35,7 +31,7 @@ export class CronSchedule {
         {
           name: 'tick',
           data: { app, index, command },
-          opts: { removeOnComplete: true, removeOnFail: { count: 100 }, attempts: 100, backoff: 2000 },
+          opts: untilDone,
         },
       );
     }

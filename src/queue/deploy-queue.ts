@@ -1,7 +1,7 @@
-import { Queue } from 'bullmq';
+import type { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
-import { keys } from '../store/keys.ts';
+import { openQueue } from './open-queue.ts';
 
 export const queueName = 'deploy';
 
@@ -13,18 +13,7 @@ export class DeployQueue {
   readonly #queue: Queue<WakeJob>;
 
   constructor(connection: Redis) {
-    this.#queue = new Queue<WakeJob>(queueName, {
-      connection,
-      prefix: keys.bull,
-      streams: { events: { maxLen: 1000 } },
-      defaultJobOptions: {
-        removeOnComplete: true,
-        removeOnFail: { count: 100 },
-        attempts: 1_000_000,
-        backoff: { type: 'fixed', delay: 2000 },
-      },
-    });
-    this.#queue.on('error', () => {}); // the connection reports its own trouble to whoever awaits a command
+    this.#queue = openQueue(queueName, connection);
   }
 
   async wake(app: AppName): Promise<void> {

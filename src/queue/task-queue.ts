@@ -1,7 +1,7 @@
-import { Queue } from 'bullmq';
+import type { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
-import { keys } from '../store/keys.ts';
+import { openQueue } from './open-queue.ts';
 
 export const taskQueueName = 'task';
 
@@ -12,18 +12,7 @@ export class TaskQueue {
   readonly #queue: Queue<TaskJob>;
 
   constructor(connection: Redis) {
-    this.#queue = new Queue<TaskJob>(taskQueueName, {
-      connection,
-      prefix: keys.bull,
-      streams: { events: { maxLen: 1000 } },
-      defaultJobOptions: {
-        removeOnComplete: true,
-        removeOnFail: { count: 100 },
-        attempts: 1_000_000,
-        backoff: { type: 'fixed', delay: 2000 },
-      },
-    });
-    this.#queue.on('error', () => {}); // the connection reports its own trouble to whoever awaits a command
+    this.#queue = openQueue(taskQueueName, connection);
   }
 
   async add(app: AppName, number: number): Promise<void> {

@@ -8,7 +8,7 @@ import { type HealthCheck, healthChecks, isHealthy, probe } from './health-check
 import { listeningSockets } from './listening-sockets.ts';
 
 /** The first answer usually comes within milliseconds, so the first questions do, too. */
-const firstPauseMs = 10;
+const firstPauseMs = 5;
 const longestPauseMs = 250;
 const answerTimeoutMs = 5000;
 /** An app that has not answered by then may be a mistake; the pusher need not wait for the deadline to see which. */
@@ -107,7 +107,7 @@ async function instanceHealthy(
         );
       }
       await pause(pauseMs, AbortSignal.any([signal, exit.signal]));
-      pauseMs = Math.min(pauseMs * 1.5, longestPauseMs);
+      pauseMs = Math.min(pauseMs * 1.25, longestPauseMs);
     }
     const state = await tools.engine.inspect(candidate.container);
     const [last] = unhealthy.values();

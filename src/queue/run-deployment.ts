@@ -100,12 +100,17 @@ async function prepare(
   const mask = maskValues(appEnv);
   const writer = deps.openLog(deployment, lease.fence, mask);
   const tools = deps.tools(lease);
+  const [appId, tcpPort, serving] = await Promise.all([
+    deps.apps.id(app),
+    deps.tcpPorts.get(app),
+    servingRelease(deps, deployment),
+  ]);
   return {
     deployment,
-    appId: await deps.apps.id(app),
-    tcpPort: await deps.tcpPorts.get(app),
+    appId,
+    tcpPort,
     appEnv,
-    serving: await servingRelease(deps, deployment),
+    serving,
     log: new DeployLog((...lines) => writer.write(...lines)),
     flush: () => writer.flush(),
     signal: lease.signal,

@@ -1,7 +1,5 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-import type { ChildProcess } from 'node:child_process';
-import { subscribe } from 'node:diagnostics_channel';
 import { type SimpleGitOptions, simpleGit } from 'simple-git';
+import { withErrorHandled } from './spawn-failure.ts';
 
 export type GitPlace = {
   gitDir?: string;
@@ -21,15 +19,9 @@ export type GitPlace = {
 export async function runGit(args: readonly string[], place: GitPlace): Promise<string> {
   // A fresh instance each time: one instance runs its commands one after the other.
   const git = simpleGit({ ...hardened, baseDir: place.workTree ?? '/', ...dynamicOptions(place) });
-  return ofSimpleGit.run(true, async () => git.env(environment(place)).raw([...args]));
+  // Without free file descriptors simple-git trips over the missing streams before it listens for `error`.
+  return withErrorHandled(async () => git.env(environment(place)).raw([...args]));
 }
-
-// Without free file descriptors a child process has no streams; simple-git trips over that before it listens for
-// `error`, and an `error` that nobody listens for ends our process. The command fails all the same.
-const ofSimpleGit = new AsyncLocalStorage<true>();
-subscribe('child_process', (message) => {
-  if (ofSimpleGit.getStore()) (message as { process: ChildProcess }).process.on('error', () => {});
-});
 
 /** The message of the error when git answers "no" by its exit status alone. */
 export const silentFailure = 'git said no';

@@ -64,6 +64,7 @@ describe('limits', () => {
     );
     expect(results.filter((result) => result.code !== 0).length).toBeGreaterThan(0);
     await until('its processes are gone', async () => (await server.state()).processes === 0);
+    await until('its descriptors are closed', () => readdirSync(`/proc/${server.pid}/fd`).length <= open);
     expect(await repo.push(server.url('last'))).toMatchObject({ code: 0 });
     expect(await gitClient().run(['ls-remote', server.url('first')])).toMatchObject({ code: 0 });
   });

@@ -1,0 +1,28 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { ChildProcess } from 'node:child_process';
+import { subscribe } from 'node:diagnostics_channel';
+
+/** Runs `start`, which starts a child process but may not listen to its `error`, which would end our process. */
+export function withErrorHandled<T>(start: () => Promise<T>): Promise<T> {
+  return ofOthers.run(true, start);
+}
+
+const ofOthers = new AsyncLocalStorage<true>();
+
+subscribe('child_process', (message) => {
+  const { process: child } = message as { process: Spawning };
+  if (ofOthers.getStore()) child.on('error', () => {});
+  const { spawn } = child;
+  // Without free file descriptors Node makes no streams of a child's pipes, but leaves open those it already had
+  // (ChildProcess.prototype.spawn in Node 20 to 24); a server that was short of them for a moment would stay short.
+  child.spawn = (options) => {
+    const failure = spawn.call(child, options);
+    if (failure !== 0 && (child.stdio as unknown) === undefined)
+      for (const { handle } of options.stdio) handle?.close();
+    return failure;
+  };
+});
+
+type Spawning = ChildProcess & {
+  spawn: (options: { stdio: readonly { handle?: { close: () => void } }[] }) => number;
+};

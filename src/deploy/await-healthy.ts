@@ -1,6 +1,7 @@
 import type { ContainerState } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
+import { timeoutSignal } from '../timeout-signal.ts';
 import { type Attempt, memoryOf } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 import { explainUnhealthy, type Symptom, showSymptom } from './explain-unhealthy.ts';
@@ -74,7 +75,7 @@ async function instanceHealthy(
       signal.throwIfAborted();
       if (exited) return await explain(attempt, candidate, unhealthy, { kind: 'exited', state: exited }, 0);
       const patience = Math.ceil(Math.min(answerTimeoutMs, Math.max(50, deadline - performance.now())));
-      const limit = AbortSignal.any([AbortSignal.timeout(patience), exit.signal]);
+      const limit = AbortSignal.any([timeoutSignal(patience), exit.signal]);
       await Promise.all(
         [...unhealthy.keys()].map(async (check) => {
           const answer = await probe(candidate.address, check, limit);

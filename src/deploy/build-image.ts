@@ -7,6 +7,7 @@ import type { Problem } from '../domain/deployment.ts';
 import { buildEnv } from '../domain/injected-env.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import { safeText } from '../domain/safe-text.ts';
+import { timeoutSignal } from '../timeout-signal.ts';
 import { type Attempt, injectedFacts } from './attempt.ts';
 import type { Checkout } from './check-out.ts';
 import { seconds } from './deploy-log.ts';
@@ -39,7 +40,7 @@ export async function buildImage(
   );
 
   const lastLines: string[] = [];
-  const deadline = AbortSignal.timeout(tools.limits.buildTimeoutMs);
+  const deadline = timeoutSignal(tools.limits.buildTimeoutMs);
   const variables = buildVariables(attempt);
   attempt.guard();
   const image = imageTag(attempt);

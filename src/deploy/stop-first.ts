@@ -5,6 +5,7 @@ import { labels } from '../domain/container.ts';
 import { type Problem, Stopped } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { messageOf } from '../errors.ts';
+import { timeoutSignal } from '../timeout-signal.ts';
 import type { Attempt, DeployTools } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 import { healthChecks, probe } from './health-check.ts';
@@ -129,7 +130,7 @@ async function answers({ address, port, tcpPort = port }: Endpoint, limitMs: num
   const deadline = performance.now() + limitMs;
   const checks = [false, true].flatMap((hasTcp) => healthChecks({ healthPaths: [], port, tcpPort }, hasTcp));
   while (performance.now() < deadline) {
-    const limit = AbortSignal.timeout(Math.min(5000, limitMs));
+    const limit = timeoutSignal(Math.min(5000, limitMs));
     const seen = await Promise.all(checks.map((check) => probe(address, check, limit)));
     if (seen.some(({ kind }) => kind === 'answered' || kind === 'connected')) return;
     await sleep(50);

@@ -1,3 +1,4 @@
+import { timeoutSignal } from '../timeout-signal.ts';
 import type { EngineClient } from './engine-client.ts';
 
 const timeoutMs = 120_000;
@@ -80,7 +81,7 @@ export class BuildContextSweeper {
       method: 'POST',
       path: '/build/prune?',
       query: { all: '1', filters: JSON.stringify({ id: [id] }) },
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: timeoutSignal(timeoutMs),
     });
     for await (const _ of answer) void _;
   }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { isFor, type RegistryLogin } from '../domain/registry-login.ts';
+import { timeoutSignal } from '../timeout-signal.ts';
 import type { EngineClient } from './engine-client.ts';
 import { type GrpcMethod, grpcStatus, serveGrpc } from './grpc.ts';
 import { readFields, writeField } from './protobuf.ts';
@@ -47,7 +48,7 @@ export function openBuildSession(client: EngineClient, offer: SessionOffer): Bui
       'X-Docker-Expose-Session-Name': 'gantry',
       'X-Docker-Expose-Session-Grpc-Method': [...methods.keys()],
     },
-    signal: AbortSignal.any([closing.signal, AbortSignal.timeout(openingTimeoutMs)]),
+    signal: AbortSignal.any([closing.signal, timeoutSignal(openingTimeoutMs)]),
   });
   upgraded
     .then((socket) => {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { timeoutSignal } from '../timeout-signal.ts';
 import { OutputLines } from './container-output.ts';
 import type { EngineClient } from './engine-client.ts';
 import { execMarker, killExec } from './kill-exec.ts';
@@ -26,7 +27,7 @@ export async function execCommand(
   const stream = await client.call('starting a command', () => exec.start({ hijack: true, stdin: false }));
 
   // Closing the stream does not stop the command, so the end comes from outside: kill, then close.
-  const timeout = AbortSignal.timeout(timeoutMs);
+  const timeout = timeoutSignal(timeoutMs);
   const stopped = AbortSignal.any([signal, timeout]);
   const close = (): void => {
     stream.destroy();

@@ -6,6 +6,7 @@ import type { CommitSha } from '../domain/app.ts';
 import { isInRanges, isInternalAddress } from '../domain/internal-address.ts';
 import { parseSubmoduleUrl, type SubmoduleUrl, showSubmoduleUrl } from '../domain/submodule-url.ts';
 import { messageOf } from '../errors.ts';
+import { timeoutSignal } from '../timeout-signal.ts';
 import { fetchCommit } from './fetch-commit.ts';
 import type { Repository } from './repository.ts';
 
@@ -54,7 +55,7 @@ export async function fetchSubmodules(
   settings: SubmoduleSettings,
 ): Promise<SubmoduleProblem | undefined> {
   const { scratch, sshKey } = request;
-  const deadline = AbortSignal.timeout(limits.timeMs);
+  const deadline = timeoutSignal(limits.timeMs);
   const signal = AbortSignal.any([request.signal, deadline]);
   await rm(scratch, { recursive: true, force: true });
   await mkdir(scratch, { recursive: true, mode: 0o700 });

@@ -165,7 +165,7 @@ describe('a push that fails', () => {
       await rig.setEnv(app, env);
       await repo.commit({ version: 'broken', Dockerfile: dockerfile, link: { linkTo: '/etc' } }, 'Break it');
       const push = await repo.push(url);
-      expect(push.code).toBe(1);
+      expect(push).toMatchObject({ code: 1 });
       expect(push.stderr).toMatch(/! \[remote rejected\] main -> main \(deploy #2 failed in /);
       for (const pattern of expected) expect(push.stderr).toMatch(pattern);
       expect(push.stderr).toContain(`hint: v1 is still serving http://${app}.localhost:${rig.httpPort}`);

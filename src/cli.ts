@@ -254,6 +254,32 @@ deploys
     (await import('./commands/deploys.ts')).cancelDeploy(number, options),
   );
 
+const tokens = program.command('tokens').description('who may do what; for administrators');
+tokens
+  .command('list', { isDefault: true })
+  .option('--json')
+  .action(async (options: { json?: boolean }) => (await import('./commands/tokens.ts')).listTokens(options));
+tokens
+  .command('create')
+  .description('make a token and print it; it is shown only then')
+  .argument('<name>', 'whose or what it is for: ana, ci-shop')
+  .requiredOption('-s, --scope <scope...>', 'admin, deploy:APP or read:APP')
+  .option('-e, --expires <when>', '90d, 12h or 2030-12-31 (default: never)')
+  .option('--json')
+  .action(async (name: string, options: { scope: string[]; expires?: string; json?: boolean }) =>
+    (await import('./commands/tokens.ts')).createToken(name, options),
+  );
+tokens
+  .command('revoke')
+  .description('it stops working at once')
+  .argument('<id>')
+  .action(async (id: string) => (await import('./commands/tokens.ts')).revokeToken(id));
+program
+  .command('whoami')
+  .description('whose token this is, and what it may do')
+  .option('--json')
+  .action(async (options: { json?: boolean }) => (await import('./commands/tokens.ts')).whoami(options));
+
 program
   .command('logs')
   .description('the log of a deployment, live while it runs')

@@ -45,6 +45,8 @@ export type Config = Readonly<{
   keepReleases: number;
   /** Internal addresses that submodules may come from. */
   allowedInternal: BlockList;
+  /** Proxies before the server whose `X-Forwarded-For` is believed. */
+  trustedProxies: BlockList;
   /** Instead of the machine's certificate authorities, for submodules. */
   gitCaFile: string | undefined;
   /** A newer push cancels an older deployment that has not begun its switch. */
@@ -149,6 +151,12 @@ export const variables = {
     '10.1.2.0/24,fd00::/8',
     'internal addresses that submodules may come from; else none may',
   ),
+  GANTRY_TRUSTED_PROXIES: variable(
+    parseRanges,
+    '',
+    '127.0.0.1/32',
+    'addresses of proxies before git and the API, whose `X-Forwarded-For` is believed',
+  ),
   GANTRY_GIT_CA_FILE: variable(
     (value: string) => value,
     '',
@@ -239,6 +247,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     subnets: read('GANTRY_SUBNETS'),
     keepReleases: read('GANTRY_KEEP_RELEASES'),
     allowedInternal: read('GANTRY_ALLOW_INTERNAL_ADDRESSES'),
+    trustedProxies: read('GANTRY_TRUSTED_PROXIES'),
     gitCaFile: read('GANTRY_GIT_CA_FILE') || undefined,
     cancelOnPush: read('GANTRY_CANCEL_ON_PUSH'),
     logLevel: read('GANTRY_LOG_LEVEL'),

@@ -5,6 +5,7 @@ const table = {
   NOT_FOUND: { status: 404, title: 'not found' },
   INVALID: { status: 422, title: 'the input is not valid' },
   CONFLICT: { status: 409, title: 'that is not possible now' },
+  TOO_MANY_ATTEMPTS: { status: 429, title: 'too many attempts' },
   QUEUE_UNAVAILABLE: { status: 503, title: 'the deploy queue is unavailable' },
 } as const;
 
@@ -14,13 +15,16 @@ export class UserError extends Error {
   readonly code: UserErrorCode;
   readonly status: number;
   readonly hint: string | undefined;
+  /** Seconds. */
+  readonly retryAfter: number | undefined;
 
-  constructor(code: UserErrorCode, message: string, hint?: string) {
+  constructor(code: UserErrorCode, message: string, hint?: string, retryAfter?: number) {
     super(message);
     this.name = 'UserError';
     this.code = code;
     this.status = table[code].status;
     this.hint = hint;
+    this.retryAfter = retryAfter;
   }
 
   get title(): string {

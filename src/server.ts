@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { Redis } from 'ioredis';
+import { type Authenticate, createAuthenticator, type Refusal } from './access/authenticator.ts';
 import { createApi, isRedisTrouble } from './api/api.ts';
 import { appUrl, type Config, dataPaths } from './config.ts';
 import { type Account, canDeploy, canRead } from './domain/account.ts';
 import type { AppName } from './domain/app.ts';
+import { clientAddress } from './domain/client-address.ts';
 import { UserError } from './errors.ts';
 import { BranchKeeper } from './git/branch-keeper.ts';
 import { deployAgain } from './git/deploy-again.ts';
@@ -109,12 +111,16 @@ export async function startServer(
   const repositories = new Repositories(paths.repositories);
   await repositories.removeUnused(async (app) => (await apps.get(app)) !== undefined);
   const branches = new BranchKeeper(repositories, logger);
+  const authenticate = createAuthenticator(tokens);
+  const addressOf = ({ socket, headers }: IncomingMessage): string =>
+    clientAddress(socket.remoteAddress ?? '', headers['x-forwarded-for']?.toString(), config.trustedProxies);
   const pushes = new PushRegistry();
   const git = new GitEndpoint({
     repositories,
     pushes,
     logger,
-    authenticate: async (credentials) => authenticatePusher(tokens, credentials?.password),
+    authenticate: (credentials, address) => authenticatePusher(authenticate, credentials?.password, address),
+    addressOf,
     may: (account, app, action) => (action === 'read' ? canRead : canDeploy)(account, app),
     appExists: async (app) => (await apps.get(app)) !== undefined,
     ensureReady: () => ensureQueue(hasty),
@@ -154,7 +160,9 @@ export async function startServer(
     tcpRange: config.tcpPorts,
     isPortFree: async (port) =>
       isPortFree(config.httpBind === '*' ? await anyAddress() : config.httpBind, port),
-    findToken: (token) => tokens.find(token),
+    tokens,
+    authenticate,
+    addressOf,
     appUrl: (app) => appUrl(config, app),
     version: version(),
     logger,
@@ -186,17 +194,12 @@ export async function startServer(
 }
 
 async function authenticatePusher(
-  tokens: TokenStore,
-  token: string | undefined,
-): Promise<Account | { refused: string; status: 401 }> {
+  authenticate: Authenticate,
+  secret: string | undefined,
+  address: string,
+): Promise<Account | Refusal> {
   try {
-    const account = token ? await tokens.find(token) : undefined;
-    return (
-      account ?? {
-        status: 401,
-        refused: 'the token is missing or not known; use a token of this server as the password',
-      }
-    );
+    return await authenticate(secret, address);
   } catch (error) {
     throw isRedisTrouble(error) ? queueUnavailable() : error;
   }
@@ -218,11 +221,15 @@ function queueUnavailable(): UserError {
   );
 }
 
-/** The one way in on a new server: an administrator's token, in a file that only its owner reads. */
+/**
+ * The one way in on a new server, or when the last administrator's token has expired: a token in a file that only its
+ * owner reads.
+ */
 async function bootstrapToken(tokens: TokenStore, file: string, logger: Logger): Promise<void> {
-  if (!(await tokens.isEmpty())) return;
-  await writeFile(file, `${await tokens.create('admin', ['admin'])}\n`, { mode: 0o600 });
-  logger.info({ file }, 'first start: wrote an administrator token');
+  if (await tokens.hasAdmin()) return;
+  const { secret } = await tokens.create({ name: 'admin', scopes: ['admin'], createdBy: 'the server' });
+  await writeFile(file, `${secret}\n`, { mode: 0o600 });
+  logger.info({ file }, 'there was no administrator: wrote a token for one');
 }
 
 /** The hasty connection refuses commands until it is connected. */

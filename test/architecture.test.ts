@@ -14,8 +14,9 @@ const allowed: Record<string, { values: string[]; types?: string[] }> = {
   router: { values: ['domain'], types: ['store'] },
   deploy: { values: ['domain'], types: ['docker', 'git'] },
   queue: { values: ['domain', 'store', 'deploy'] },
-  git: { values: ['domain'], types: ['store', 'queue/deploy-queue.ts'] },
-  api: { values: ['domain'], types: ['store'] },
+  git: { values: ['domain'], types: ['store', 'access', 'queue/deploy-queue.ts'] },
+  access: { values: ['domain'], types: ['store'] },
+  api: { values: ['domain'], types: ['store', 'access'] },
   commands: { values: ['domain'], types: ['api/contract.ts'] },
 };
 

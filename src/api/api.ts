@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
+import type { Authenticate } from '../access/authenticator.ts';
 import type { Account } from '../domain/account.ts';
 import { parseCredentials } from '../domain/credentials.ts';
 import { messageOf, UserError } from '../errors.ts';
@@ -10,28 +11,27 @@ import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
 import { optionRoutes } from './option-routes.ts';
+import { authorise, demandRights } from './rights.ts';
 import { type TaskRoutesDeps, taskRoutes } from './task-routes.ts';
 import { type TcpRoutesDeps, tcpRoutes } from './tcp-routes.ts';
+import { type TokenRoutesDeps, tokenRoutes } from './token-routes.ts';
 import { type VolumeRoutesDeps, volumeRoutes } from './volume-routes.ts';
 
 export type ApiDeps = AppRoutesDeps &
   DeploymentRoutesDeps &
   TaskRoutesDeps &
   TcpRoutesDeps &
+  TokenRoutesDeps &
   VolumeRoutesDeps & {
-    findToken: (token: string) => Promise<Account | undefined>;
+    authenticate: Authenticate;
+    /** Where a request comes from. */
+    addressOf: (request: IncomingMessage) => string;
     /** Makes the one http.Server; git requests are answered before they get here. */
     serverFactory: (handler: (req: IncomingMessage, res: ServerResponse) => void) => Server;
     logger: Logger;
   };
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    account: Account;
-  }
-}
-
-/** JSON over HTTP for the command line and for scripts. Every route but the health check needs a token. */
+/** JSON over HTTP for the command line and for scripts. Every route says what right it needs. */
 export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
   const api = fastify({
     serverFactory: deps.serverFactory,
@@ -46,12 +46,16 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     sendProblem(deps.logger, new UserError('NOT_FOUND', 'there is nothing at this address'), reply),
   );
 
-  api.get('/healthz', () => ({ status: 'ok' }));
+  demandRights(api as unknown as FastifyInstance);
+
+  api.get('/healthz', { config: { right: 'public' } }, () => ({ status: 'ok' }));
 
   await api.register(async (inner) => {
     inner.decorateRequest('account');
     inner.addHook('onRequest', async (request) => {
-      request.account = await authenticate(request, deps.findToken);
+      if (request.routeOptions.config.right === 'public') return;
+      request.account = await authenticate(request, deps);
+      authorise(request);
     });
     await inner.register(appRoutes(deps), { prefix: '/api/v1' });
     await inner.register(optionRoutes(deps), { prefix: '/api/v1' });
@@ -59,26 +63,29 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     await inner.register(taskRoutes(deps), { prefix: '/api/v1' });
     await inner.register(tcpRoutes(deps), { prefix: '/api/v1' });
     await inner.register(deploymentRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(tokenRoutes(deps), { prefix: '/api/v1' });
   });
   return api as unknown as FastifyInstance;
 }
 
-async function authenticate(request: FastifyRequest, findToken: ApiDeps['findToken']): Promise<Account> {
-  const header = request.headers.authorization ?? '';
-  const token = /^bearer +(\S{1,200})$/i.exec(header)?.[1] ?? parseCredentials(header)?.password;
-  const account = token ? await findToken(token) : undefined;
-  if (!account)
-    throw new UserError(
-      'UNAUTHENTICATED',
-      'the token is missing or not known',
-      'set GANTRY_TOKEN to a token of this server',
-    );
-  return account;
+async function authenticate(
+  { headers, raw }: FastifyRequest,
+  deps: Pick<ApiDeps, 'authenticate' | 'addressOf'>,
+): Promise<Account> {
+  const header = headers.authorization ?? '';
+  const secret = /^bearer +(\S{1,200})$/i.exec(header)?.[1] ?? parseCredentials(header)?.password;
+  const answer = await deps.authenticate(secret, deps.addressOf(raw));
+  if (!('refused' in answer)) return answer;
+  const code = answer.status === 429 ? 'TOO_MANY_ATTEMPTS' : 'UNAUTHENTICATED';
+  throw new UserError(code, answer.refused, answer.hint, answer.retryAfter);
 }
 
 function sendProblem(logger: Logger, error: unknown, reply: FastifyReply): void {
   const problem = toProblem(error);
   if (problem.status >= 500) logger.error({ err: error }, 'request failed');
+  if (problem.status === 401) void reply.header('www-authenticate', 'Bearer');
+  if (error instanceof UserError && error.retryAfter !== undefined)
+    void reply.header('retry-after', error.retryAfter);
   void reply.status(problem.status).type(problemType).send(JSON.stringify(problem));
 }
 

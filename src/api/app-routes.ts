@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { type Account, canDeploy, canRead, isAdmin } from '../domain/account.ts';
+import { type Account, canDeploy, canRead } from '../domain/account.ts';
 import { type App, type AppName, parseAppName, problemWithAppName } from '../domain/app.ts';
 import { parseAppSettings } from '../domain/app-settings.ts';
 import { problemWithEnvName, problemWithEnvValue } from '../domain/env.ts';
@@ -8,6 +8,7 @@ import { UserError } from '../errors.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
 import { appShape, appsShape, envChangeShape, envShape, statusShape } from './contract.ts';
+import { appNotFound } from './rights.ts';
 
 export type AppRoutesDeps = {
   apps: AppStore;
@@ -19,20 +20,31 @@ export type AppRoutesDeps = {
 /** Apps and their variables. */
 export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
   return async (api) => {
-    api.get('/status', { schema: { response: { 200: statusShape } } }, async () => ({
-      version: deps.version,
-      redis: 'ok',
-      apps: (await deps.apps.list()).length,
-    }));
+    api.get(
+      '/status',
+      { config: { right: 'token' }, schema: { response: { 200: statusShape } } },
+      async () => ({
+        version: deps.version,
+        redis: 'ok',
+        apps: (await deps.apps.list()).length,
+      }),
+    );
 
-    api.get('/apps', { schema: { response: { 200: appsShape } } }, async ({ account }) => {
-      const visible = (await deps.apps.list()).filter((app) => canRead(account, app.name));
-      return { apps: await Promise.all(visible.map((app) => describe(deps, app))) };
-    });
+    api.get(
+      '/apps',
+      { config: { right: 'token' }, schema: { response: { 200: appsShape } } },
+      async ({ account }) => {
+        const visible = (await deps.apps.list()).filter((app) => canRead(account, app.name));
+        return { apps: await Promise.all(visible.map((app) => describe(deps, app))) };
+      },
+    );
 
     api.post(
       '/apps',
-      { schema: { body: z.strictObject({ name: z.string() }), response: { 201: appShape } } },
+      {
+        config: { right: 'create' },
+        schema: { body: z.strictObject({ name: z.string() }), response: { 201: appShape } },
+      },
       async ({ account, body }, reply) => {
         const name = parseAppName(body.name);
         if (!name)
@@ -51,22 +63,21 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
 
     api.get(
       '/apps/:app/env',
-      { schema: { params: appParams, response: { 200: envShape } } },
+      { config: { right: 'deploy' }, schema: { params: appParams, response: { 200: envShape } } },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
-        if (!canDeploy(account, app.name))
-          throw new UserError('FORBIDDEN', `this token may not read the variables of ${app.name}`);
         return { env: await deps.apps.env(app.name) };
       },
     );
 
     api.patch(
       '/apps/:app/env',
-      { schema: { params: appParams, body: envChangeShape, response: { 200: envShape } } },
+      {
+        config: { right: 'deploy' },
+        schema: { params: appParams, body: envChangeShape, response: { 200: envShape } },
+      },
       async ({ account, params, body }) => {
         const app = await requireApp(deps, account, params.app);
-        if (!canDeploy(account, app.name))
-          throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
         const set: Record<string, string> = {};
         const unset: string[] = [];
         for (const [name, value] of Object.entries(body.env)) {
@@ -84,8 +95,6 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
         return { env: await deps.apps.env(app.name) };
       },
     );
-
-    api.get('/whoami', async ({ account }) => ({ name: account.name, admin: isAdmin(account) }));
   };
 }
 
@@ -99,12 +108,7 @@ export async function requireApp(
 ): Promise<App> {
   const name = parseAppName(text);
   const app = name && canRead(account, name) ? await deps.apps.get(name) : undefined;
-  if (!app)
-    throw new UserError(
-      'NOT_FOUND',
-      `app "${text.slice(0, 50)}" not found or not yours`,
-      'list them: gantry apps',
-    );
+  if (!app) throw appNotFound(text);
   return app;
 }
 

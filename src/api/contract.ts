@@ -96,6 +96,38 @@ export const deploymentsShape = z.object({ deployments: z.array(deploymentShape)
 
 export const cancelShape = z.object({ result: z.enum(['cancelled', 'asked', 'too late']) });
 
+/** Points in time are ISO 8601 in UTC. */
+export const tokenShape = z.object({
+  id: z.string(),
+  name: z.string(),
+  scopes: z.array(z.string()),
+  createdBy: z.string(),
+  createdAt: z.string(),
+  expires: z.string().nullable(),
+  /** To the minute. */
+  lastUsed: z.string().nullable(),
+});
+
+export const tokensShape = z.object({ tokens: z.array(tokenShape) });
+
+export const newTokenShape = z.strictObject({
+  name: z.string(),
+  /** `admin`, `deploy:<app>` or `read:<app>`. */
+  scopes: z.array(z.string()).min(1).max(100),
+  /** `90d`, `12h`, or a day or moment in ISO 8601; without it, it never expires. */
+  expires: z.string().max(40).nullable().default(null),
+});
+
+/** `token` is shown this once. */
+export const madeTokenShape = tokenShape.extend({ token: z.string() });
+
+export const whoamiShape = z.object({
+  id: z.string(),
+  name: z.string(),
+  admin: z.boolean(),
+  scopes: z.array(z.string()),
+});
+
 export const statusShape = z.object({ version: z.string(), redis: z.string(), apps: z.number() });
 
 /** RFC 9457, with our stable code and what to do about it. */

@@ -1,6 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { canDeploy } from '../domain/account.ts';
 import type { App } from '../domain/app.ts';
 import type { Deployment } from '../domain/deployment.ts';
 import { UserError } from '../errors.ts';
@@ -33,7 +32,7 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
   return async (api) => {
     api.get(
       '/apps/:app/deployments',
-      { schema: { params: appParams, response: { 200: deploymentsShape } } },
+      { config: { right: 'read' }, schema: { params: appParams, response: { 200: deploymentsShape } } },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
         return { deployments: (await deps.deployments.list(app.name, 20)).map(describe) };
@@ -42,11 +41,12 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
 
     api.post(
       '/apps/:app/deployments',
-      { schema: { params: appParams, body: deployAgainShape, response: { 202: acceptedShape } } },
+      {
+        config: { right: 'deploy' },
+        schema: { params: appParams, body: deployAgainShape, response: { 202: acceptedShape } },
+      },
       async ({ account, params, body }, reply) => {
         const app = await requireApp(deps, account, params.app);
-        if (!canDeploy(account, app.name))
-          throw new UserError('FORBIDDEN', `this token may not deploy ${app.name}`);
         const number = await deps.deployAgain(app, { ...body, by: account.name });
         return reply
           .status(202)
@@ -57,7 +57,7 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
 
     api.get(
       '/apps/:app/deployments/:number',
-      { schema: { params: deploymentParams, response: { 200: deploymentShape } } },
+      { config: { right: 'read' }, schema: { params: deploymentParams, response: { 200: deploymentShape } } },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
         const deployment = await deps.deployments.get(app.name, params.number);
@@ -68,11 +68,9 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
 
     api.post(
       '/apps/:app/deployments/:number/cancel',
-      { schema: { params: deploymentParams, response: { 200: cancelShape } } },
+      { config: { right: 'deploy' }, schema: { params: deploymentParams, response: { 200: cancelShape } } },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
-        if (!canDeploy(account, app.name))
-          throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
         if (!(await deps.deployments.get(app.name, params.number))) throw notFound(params.number);
         return { result: await deps.deployments.cancel(app.name, params.number, `by ${account.name}`) };
       },
@@ -81,7 +79,7 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
     // One JSON object a line, live until the deployment ends: {id, kind, text} and at last {id, end}.
     api.get(
       '/apps/:app/deployments/:number/logs',
-      { schema: { params: deploymentParams } },
+      { config: { right: 'read' }, schema: { params: deploymentParams } },
       async (request, reply) => {
         const { account, params } = request;
         const app = await requireApp(deps, account, params.app);

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
-import { canDeploy, isAdmin } from '../domain/account.ts';
+import { isAdmin } from '../domain/account.ts';
 import { type AppOptions, problemWithAppOptions, smallestMemory } from '../domain/app-options.ts';
 import { UserError } from '../errors.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
@@ -11,7 +11,7 @@ export function optionRoutes(deps: Pick<AppRoutesDeps, 'apps'>): FastifyPluginAs
   return async (api) => {
     api.get(
       '/apps/:app/options',
-      { schema: { params: appParams, response: { 200: appOptionsShape } } },
+      { config: { right: 'read' }, schema: { params: appParams, response: { 200: appOptionsShape } } },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
         return describe(await deps.apps.options(app.name));
@@ -20,11 +20,12 @@ export function optionRoutes(deps: Pick<AppRoutesDeps, 'apps'>): FastifyPluginAs
 
     api.patch(
       '/apps/:app/options',
-      { schema: { params: appParams, body: appOptionsChangeShape, response: { 200: appOptionsShape } } },
+      {
+        config: { right: 'deploy' },
+        schema: { params: appParams, body: appOptionsChangeShape, response: { 200: appOptionsShape } },
+      },
       async ({ account, params, body }) => {
         const app = await requireApp(deps, account, params.app);
-        if (!canDeploy(account, app.name))
-          throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
         // Both give an app more of the machine than its container.
         if (!isAdmin(account) && (body.network === 'host' || body.dockerSocket === true))
           throw new UserError(

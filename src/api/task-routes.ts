@@ -1,6 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { type Account, canDeploy } from '../domain/account.ts';
 import type { App, AppName } from '../domain/app.ts';
 import { problemWithCommand, type Task } from '../domain/task.ts';
 import { UserError } from '../errors.ts';
@@ -26,7 +25,7 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
   return async (api) => {
     api.get(
       '/apps/:app/tasks',
-      { schema: { params: appParams, response: { 200: tasksShape } } },
+      { config: { right: 'read' }, schema: { params: appParams, response: { 200: tasksShape } } },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
         return { tasks: (await deps.tasks.list(app.name)).map(describe) };
@@ -35,9 +34,12 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
 
     api.post(
       '/apps/:app/tasks',
-      { schema: { params: appParams, body: newTaskShape, response: { 202: acceptedShape } } },
+      {
+        config: { right: 'deploy' },
+        schema: { params: appParams, body: newTaskShape, response: { 202: acceptedShape } },
+      },
       async ({ account, params, body }, reply) => {
-        const app = await requireRunnable(deps, account, params.app);
+        const app = await requireApp(deps, account, params.app);
         const problem = problemWithCommand(body.command);
         if (problem) throw new UserError('INVALID', problem);
         if (app.live === undefined)
@@ -60,7 +62,7 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
 
     api.get(
       '/apps/:app/tasks/:number',
-      { schema: { params: taskParams, response: { 200: taskShape } } },
+      { config: { right: 'read' }, schema: { params: taskParams, response: { 200: taskShape } } },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
         return describe(await requireTask(deps, app, params.number));
@@ -69,9 +71,9 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
 
     api.post(
       '/apps/:app/tasks/:number/cancel',
-      { schema: { params: taskParams, response: { 200: cancelShape } } },
+      { config: { right: 'deploy' }, schema: { params: taskParams, response: { 200: cancelShape } } },
       async ({ account, params }) => {
-        const app = await requireRunnable(deps, account, params.app);
+        const app = await requireApp(deps, account, params.app);
         const { number } = await requireTask(deps, app, params.number);
         return { result: await deps.tasks.cancel(app.name, number, account.name) };
       },
@@ -79,7 +81,7 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
 
     api.get(
       '/apps/:app/cron',
-      { schema: { params: appParams, response: { 200: cronShape } } },
+      { config: { right: 'read' }, schema: { params: appParams, response: { 200: cronShape } } },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
         const release = app.live === undefined ? undefined : await deps.releases.get(app.name, app.live);
@@ -97,21 +99,18 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
       },
     );
 
-    api.get('/apps/:app/tasks/:number/logs', { schema: { params: taskParams } }, async (request, reply) => {
-      const { account, params } = request;
-      const app = await requireApp(deps, account, params.app);
-      const { number } = await requireTask(deps, app, params.number);
-      await sendLog(request, reply, (signal) => deps.logs.followTask(app.name, number, signal));
-      return reply;
-    });
+    api.get(
+      '/apps/:app/tasks/:number/logs',
+      { config: { right: 'read' }, schema: { params: taskParams } },
+      async (request, reply) => {
+        const { account, params } = request;
+        const app = await requireApp(deps, account, params.app);
+        const { number } = await requireTask(deps, app, params.number);
+        await sendLog(request, reply, (signal) => deps.logs.followTask(app.name, number, signal));
+        return reply;
+      },
+    );
   };
-}
-
-async function requireRunnable(deps: TaskRoutesDeps, account: Account, name: string): Promise<App> {
-  const app = await requireApp(deps, account, name);
-  if (!canDeploy(account, app.name))
-    throw new UserError('FORBIDDEN', `this token may not run anything in ${app.name}`);
-  return app;
 }
 
 async function requireTask({ tasks }: TaskRoutesDeps, app: App, number: number): Promise<Task> {

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { type Account, canDeploy, canRead } from '../domain/account.ts';
+import { canRead } from '../domain/account.ts';
 import type { App } from '../domain/app.ts';
 import { UserError } from '../errors.ts';
 import type { PortRange, TcpPortStore } from '../store/tcp-port-store.ts';
@@ -17,19 +17,23 @@ export type TcpRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
 /** TCP services of apps; in force at once. */
 export function tcpRoutes(deps: TcpRoutesDeps): FastifyPluginAsyncZod {
   return async (api) => {
-    api.get('/tcp', { schema: { response: { 200: tcpListShape } } }, async ({ account }) => {
-      const apps = (await deps.apps.list()).filter(({ name }) => canRead(account, name));
-      const tcp = await Promise.all(
-        apps.map(async ({ name }) => ({ app: name, port: await deps.tcpPorts.get(name) })),
-      );
-      return { tcp: tcp.flatMap(({ app, port }) => (port === undefined ? [] : [{ app, port }])) };
-    });
+    api.get(
+      '/tcp',
+      { config: { right: 'token' }, schema: { response: { 200: tcpListShape } } },
+      async ({ account }) => {
+        const apps = (await deps.apps.list()).filter(({ name }) => canRead(account, name));
+        const tcp = await Promise.all(
+          apps.map(async ({ name }) => ({ app: name, port: await deps.tcpPorts.get(name) })),
+        );
+        return { tcp: tcp.flatMap(({ app, port }) => (port === undefined ? [] : [{ app, port }])) };
+      },
+    );
 
     api.put(
       '/apps/:app/tcp',
-      { schema: { params: appParams, response: { 200: tcpShape } } },
+      { config: { right: 'deploy' }, schema: { params: appParams, response: { 200: tcpShape } } },
       async ({ account, params }) => {
-        const app = await requireDeployable(deps, account, params.app);
+        const app = await requireApp(deps, account, params.app);
         const enabled = await deps.tcpPorts.get(app.name);
         const port = enabled ?? (await enable(deps, app));
         return { app: app.name, port };
@@ -38,9 +42,9 @@ export function tcpRoutes(deps: TcpRoutesDeps): FastifyPluginAsyncZod {
 
     api.delete(
       '/apps/:app/tcp',
-      { schema: { params: appParams, response: { 204: z.null() } } },
+      { config: { right: 'deploy' }, schema: { params: appParams, response: { 204: z.null() } } },
       async ({ account, params }, reply) => {
-        const app = await requireDeployable(deps, account, params.app);
+        const app = await requireApp(deps, account, params.app);
         await deps.tcpPorts.disable(app.name);
         return reply.status(204).send(null);
       },
@@ -65,11 +69,4 @@ async function enable({ tcpPorts, tcpRange, isPortFree }: TcpRoutesDeps, app: Ap
     }
     taken.push(port);
   }
-}
-
-async function requireDeployable(deps: TcpRoutesDeps, account: Account, name: string): Promise<App> {
-  const app = await requireApp(deps, account, name);
-  if (!canDeploy(account, app.name))
-    throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
-  return app;
 }

@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { type Account, canDeploy } from '../domain/account.ts';
-import type { App, AppName } from '../domain/app.ts';
+import type { AppName } from '../domain/app.ts';
 import {
   type AppOptions,
   type AppVolume,
@@ -27,15 +26,18 @@ export function volumeRoutes(deps: VolumeRoutesDeps): FastifyPluginAsyncZod {
   return async (api) => {
     api.get(
       '/apps/:app/volumes',
-      { schema: { params: appParams, response: { 200: volumesShape } } },
+      { config: { right: 'read' }, schema: { params: appParams, response: { 200: volumesShape } } },
       async ({ account, params }) => list((await requireApp(deps, account, params.app)).name),
     );
 
     api.post(
       '/apps/:app/volumes',
-      { schema: { params: appParams, body: volumeShape, response: { 201: volumesShape } } },
+      {
+        config: { right: 'deploy' },
+        schema: { params: appParams, body: volumeShape, response: { 201: volumesShape } },
+      },
       async ({ account, params, body }, reply) => {
-        const { name: app } = await requireChangeable(deps, account, params.app);
+        const { name: app } = await requireApp(deps, account, params.app);
         const problem = problemWithVolume(body);
         if (problem) throw new UserError('INVALID', problem);
         await apps.changeOptions(app, (options) => withVolume(options, body));
@@ -47,6 +49,7 @@ export function volumeRoutes(deps: VolumeRoutesDeps): FastifyPluginAsyncZod {
     api.delete(
       '/apps/:app/volumes/:volume',
       {
+        config: { right: 'deploy' },
         schema: {
           params: appParams.extend({ volume: z.string() }),
           querystring: z.object({ deleteData: z.enum(['true', 'false']).default('false') }),
@@ -54,7 +57,7 @@ export function volumeRoutes(deps: VolumeRoutesDeps): FastifyPluginAsyncZod {
         },
       },
       async ({ account, params, query }) => {
-        const { name: app } = await requireChangeable(deps, account, params.app);
+        const { name: app } = await requireApp(deps, account, params.app);
         const { volumes: attached } = await apps.options(app);
         if (
           !attached.some(({ name }) => name === params.volume) &&
@@ -86,11 +89,4 @@ function withVolume(options: AppOptions, volume: AppVolume): AppOptions {
   const problem = problemWithAppOptions(changed);
   if (problem) throw new UserError('INVALID', problem);
   return changed;
-}
-
-async function requireChangeable(deps: VolumeRoutesDeps, account: Account, text: string): Promise<App> {
-  const app = await requireApp(deps, account, text);
-  if (!canDeploy(account, app.name))
-    throw new UserError('FORBIDDEN', `this token may not change ${app.name}`);
-  return app;
 }

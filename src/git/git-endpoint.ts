@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Git } from 'node-git-server';
+import type { Refusal } from '../access/authenticator.ts';
 import { type Account, canDeploy } from '../domain/account.ts';
 import { type AppName, parseAppName, problemWithAppName } from '../domain/app.ts';
 import { type Credentials, parseCredentials } from '../domain/credentials.ts';
@@ -15,14 +16,13 @@ import type { PushRegistry } from './push-registry.ts';
 import type { Repositories } from './repositories.ts';
 import { type Release, TransferSlots } from './transfer-slots.ts';
 
-type Authenticate = (
-  credentials: Credentials | undefined,
-  remoteAddress: string,
-) => Promise<Account | { refused: string; status: 401 | 403 | 429 }>;
+type Authenticate = (credentials: Credentials | undefined, address: string) => Promise<Account | Refusal>;
 
 export type GitEndpointOptions = {
   repositories: Repositories;
   authenticate: Authenticate;
+  /** Where a request comes from. */
+  addressOf: (req: IncomingMessage) => string;
   may: (account: Account, app: AppName, action: 'read' | 'deploy') => boolean;
   /** Throws a UserError with a text for the pusher while no push can be accepted. */
   ensureReady: () => Promise<void>;
@@ -148,14 +148,14 @@ export class GitEndpoint {
   }
 
   async #authenticate(req: IncomingMessage): Promise<Account> {
-    const credentials = parseCredentials(req.headers.authorization);
-    const answer = await this.#options.authenticate(credentials, req.socket.remoteAddress ?? '');
+    const { authenticate, addressOf } = this.#options;
+    const answer = await authenticate(parseCredentials(req.headers.authorization), addressOf(req));
     if (!('refused' in answer)) return answer;
-    throw new GitRefusal(
-      answer.status,
-      answer.refused,
-      answer.status === 401 ? { 'WWW-Authenticate': 'Basic realm="gantry", charset="UTF-8"' } : {},
-    );
+    const { status, refused, hint, retryAfter } = answer;
+    throw new GitRefusal(status, `${safeText(refused)}\nhint: ${hint}`, {
+      ...(status === 401 && { 'WWW-Authenticate': 'Basic realm="gantry", charset="UTF-8"' }),
+      ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
+    });
   }
 
   async #authorise({ route, app, account }: Admitted): Promise<void> {

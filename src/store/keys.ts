@@ -30,6 +30,8 @@ export const keys = {
   tcpPorts: `${prefix}:tcp-ports`,
   subnets: `${prefix}:subnets`,
   tokens: `${prefix}:tokens`,
+  /** Token id to when it was last used. */
+  tokenUses: `${prefix}:token-uses`,
   /** One channel for hints that save a poll; losing a message costs time, never correctness. */
   channel: `${prefix}:events`,
   bull: `${prefix}:bull`,

@@ -52,9 +52,10 @@ export async function startGitRig({ limits, maxPushBytes = 512 * 1024 * 1024 }: 
       const account = credentials && accountOf(credentials.user);
       if (credentials?.password === 'right' && account) return account;
       if (credentials?.password === 'often')
-        return { status: 429, refused: 'too many attempts; wait a minute' };
-      return { status: 401, refused: 'the token is missing or wrong' };
+        return { status: 429, refused: 'too many attempts', hint: 'wait a minute', retryAfter: 60 };
+      return { status: 401, refused: 'the token is missing or wrong', hint: 'use another' };
     },
+    addressOf: (req) => req.socket.remoteAddress ?? '',
     may: (account, name, action) => (action === 'deploy' ? canDeploy(account, name) : canRead(account, name)),
     ensureReady: () => script.ensureReady(),
     appExists: async (name) => apps.has(name),

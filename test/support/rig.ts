@@ -93,10 +93,10 @@ export class Rig {
   }
 
   /** For somebody who may not do everything. */
-  async createToken(name: string, scopes: readonly Scope[]): Promise<string> {
+  async createToken(name: string, scopes: readonly Scope[], expiresAt?: Date): Promise<string> {
     const redis = new Redis({ path: join(this.dataDir, 'redis/redis.sock') });
     try {
-      return await new TokenStore(redis).create(name, scopes);
+      return (await new TokenStore(redis).create({ name, scopes, createdBy: 'test', expiresAt })).secret;
     } finally {
       redis.disconnect();
     }

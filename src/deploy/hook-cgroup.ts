@@ -1,9 +1,19 @@
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { openScope } from './hook-scope.ts';
 
-/** Where groups can be made: one folder for all controllers (v2), or one for each (v1). */
-export type CgroupPlace = { version: 'v2' | 'v1'; memory: string; pids: string; cpu: string | undefined };
+/**
+ * Where groups can be made: one folder for all controllers (v2), or one for each (v1). `scope`: they are in a scope that
+ * systemd gave us.
+ */
+export type CgroupPlace = {
+  version: 'v2' | 'v1';
+  isInScope: boolean;
+  memory: string;
+  pids: string;
+  cpu: string | undefined;
+};
 
 export type CgroupLimits = { memoryBytes: number; processes: number };
 
@@ -15,7 +25,9 @@ export async function findCgroupPlace(): Promise<CgroupPlace | undefined> {
   const mounts = (await readFile('/proc/self/mounts', 'utf8').catch(() => ''))
     .split('\n')
     .map((line) => line.split(' '));
-  for (const place of [v2Place(mounts), await v1Place(mounts)]) {
+  const keeper = await openScope();
+  const inScope = keeper === undefined ? [] : [await v2Scope(mounts, keeper), await v1Place(mounts, keeper)];
+  for (const place of [...inScope, v2Root(mounts), await v1Place(mounts)]) {
     if (place === undefined) continue;
     const group = await HookCgroup.make(place, { memoryBytes: 64 * 1024 ** 2, processes: 16 }).catch(
       () => {},
@@ -27,31 +39,55 @@ export async function findCgroupPlace(): Promise<CgroupPlace | undefined> {
   return undefined;
 }
 
-function v2Place(mounts: readonly string[][]): CgroupPlace | undefined {
+function v2Root(mounts: readonly string[][]): CgroupPlace | undefined {
   const folder = mounts.find(([, , type]) => type === 'cgroup2')?.[1];
-  return folder === undefined ? undefined : { version: 'v2', memory: folder, pids: folder, cpu: undefined };
+  return folder === undefined ? undefined : v2Place(folder, false);
 }
 
-/** Below our own group, so that a limit on Gantry is one on its hooks, too. */
-async function v1Place(mounts: readonly string[][]): Promise<CgroupPlace | undefined> {
-  const own = (await readFile('/proc/self/cgroup', 'utf8').catch(() => '')).split('\n');
+function v2Place(folder: string, isInScope: boolean): CgroupPlace {
+  return { version: 'v2', isInScope, memory: folder, pids: folder, cpu: undefined };
+}
+
+async function v2Scope(mounts: readonly string[][], keeper: number): Promise<CgroupPlace | undefined> {
+  const root = v2Root(mounts)?.memory;
+  const path = (await groupsOf(keeper)).find(([id]) => id === '0')?.[2];
+  if (root === undefined || path === undefined) return undefined;
+  const folder = join(root, path);
+  try {
+    // A group that is divided has no processes of its own.
+    const aside = join(folder, 'keeper');
+    await mkdir(aside);
+    await writeFile(join(aside, 'cgroup.procs'), String(keeper));
+  } catch {
+    return undefined;
+  }
+  return v2Place(folder, true);
+}
+
+/** Below the group of the keeper, or below our own, so that a limit on Gantry is one on its hooks, too. */
+async function v1Place(mounts: readonly string[][], keeper?: number): Promise<CgroupPlace | undefined> {
+  const own = await groupsOf(keeper ?? 'self');
   const folder = async (controller: string): Promise<string | undefined> => {
     const mount = mounts.find(
       ([, , type, options]) => type === 'cgroup' && options?.split(',').includes(controller),
     )?.[1];
-    const path = own
-      .map((line) => line.split(':'))
-      .find(([, names]) => names?.split(',').includes(controller));
+    const path = own.find(([, names]) => names?.split(',').includes(controller))?.[2];
     if (mount === undefined || path === undefined) return undefined;
-    const below = join(mount, path[2] ?? '');
+    const below = join(mount, path);
     // In a container the path may be one of the host.
     return readdir(below).then(
       () => below,
-      () => mount,
+      () => (keeper === undefined ? mount : undefined),
     );
   };
   const [memory, pids, cpu] = await Promise.all(['memory', 'pids', 'cpu'].map(folder));
-  return memory && pids ? { version: 'v1', memory, pids, cpu } : undefined;
+  return memory && pids ? { version: 'v1', isInScope: keeper !== undefined, memory, pids, cpu } : undefined;
+}
+
+/** Id, controllers and path of each group that a process is in. */
+async function groupsOf(pid: number | 'self'): Promise<string[][]> {
+  const text = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '');
+  return text.split('\n').map((line) => line.split(':'));
 }
 
 /** A group of processes with limits of its own: all processes of one hook. */

@@ -46,7 +46,7 @@ export async function probeHookHost(wish: SandboxWish, hookUser: string): Promis
     unshare: canTry
       ? await tryOut([...unshareMounts, ...words('mount -t tmpfs tmpfs /tmp')])
       : { problem: 'not tried' },
-    cgroup: cgroup?.version,
+    cgroup,
   };
   return { choice: chooseSandbox(wish, facts, hookUser), user, cgroup };
 }

@@ -1,10 +1,15 @@
 /** What keeps a hook from the rest of the machine. bubblewrap also makes everything but the checkout read-only. */
 export type Walls = 'bubblewrap' | 'unshare';
 
+type Cgroup = 'cgroup v2' | 'cgroup v1';
+
 export type SandboxLevel = {
   walls: Walls;
-  /** `cgroup`: memory and processes are counted for the hook as a whole; else for each process, or for the user. */
-  limits: 'cgroup v2' | 'cgroup v1' | 'per process';
+  /**
+   * `cgroup`: memory and processes are counted for the hook as a whole, best in a scope that `systemd-run` asked for; else
+   * for each process, or for the user.
+   */
+  limits: Cgroup | `${Cgroup} in a systemd scope` | 'per process';
 };
 
 /** What a look at this machine found. `works`, or why not. */
@@ -15,7 +20,7 @@ export type SandboxFacts = {
   hookUser: 'works' | 'missing';
   bubblewrap: 'works' | 'missing' | { problem: string };
   unshare: 'works' | { problem: string };
-  cgroup: 'v2' | 'v1' | undefined;
+  cgroup: { version: 'v2' | 'v1'; isInScope: boolean } | undefined;
 };
 
 export type SandboxWish = 'auto' | Walls;
@@ -35,7 +40,7 @@ export function chooseSandbox(wish: SandboxWish, facts: SandboxFacts, hookUser: 
       fix: `useradd --system --no-create-home --shell /usr/sbin/nologin ${hookUser}`,
     };
   }
-  const limits = facts.cgroup === undefined ? 'per process' : (`cgroup ${facts.cgroup}` as const);
+  const limits = limitsOf(facts.cgroup);
   if (wish !== 'unshare' && facts.bubblewrap === 'works') return { level: { walls: 'bubblewrap', limits } };
   if (wish === 'bubblewrap') {
     return facts.bubblewrap === 'missing'
@@ -44,6 +49,11 @@ export function chooseSandbox(wish: SandboxWish, facts: SandboxFacts, hookUser: 
   }
   if (facts.unshare === 'works') return { level: { walls: 'unshare', limits } };
   return { refused: `namespaces cannot be made here: ${problemOf(facts.unshare)}`, fix: unlock };
+}
+
+function limitsOf(cgroup: SandboxFacts['cgroup']): SandboxLevel['limits'] {
+  if (cgroup === undefined) return 'per process';
+  return cgroup.isInScope ? `cgroup ${cgroup.version} in a systemd scope` : `cgroup ${cgroup.version}`;
 }
 
 const unlock = 'in a container: give the worker SYS_ADMIN and an unconfined AppArmor profile';

@@ -7,7 +7,7 @@ const everything: SandboxFacts = {
   hookUser: 'works',
   bubblewrap: 'works',
   unshare: 'works',
-  cgroup: 'v2',
+  cgroup: { version: 'v2', isInScope: false },
 };
 const choose = (wish: 'auto' | 'bubblewrap' | 'unshare', facts: Partial<SandboxFacts>) =>
   chooseSandbox(wish, { ...everything, ...facts }, 'gantry-hook');
@@ -21,7 +21,16 @@ describe('the sandbox for hooks', () => {
       { bubblewrap: { problem: 'no' } },
       { walls: 'unshare', limits: 'cgroup v2' },
     ],
-    ['old cgroups', { cgroup: 'v1' }, { walls: 'bubblewrap', limits: 'cgroup v1' }],
+    [
+      'old cgroups',
+      { cgroup: { version: 'v1', isInScope: false } },
+      { walls: 'bubblewrap', limits: 'cgroup v1' },
+    ],
+    [
+      'a scope of systemd',
+      { cgroup: { version: 'v2', isInScope: true } },
+      { walls: 'bubblewrap', limits: 'cgroup v2 in a systemd scope' },
+    ],
     ['no cgroups', { cgroup: undefined }, { walls: 'bubblewrap', limits: 'per process' }],
   ] as const)('%s', (_, facts, level) => {
     expect(choose('auto', facts)).toEqual({ level });

@@ -10,6 +10,7 @@ import type { Logger } from '../logger.ts';
 import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
+import { describeApi } from './openapi.ts';
 import { optionRoutes } from './option-routes.ts';
 import { authorise, demandRights } from './rights.ts';
 import { type TaskRoutesDeps, taskRoutes } from './task-routes.ts';
@@ -47,6 +48,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
   );
 
   demandRights(api as unknown as FastifyInstance);
+  await describeApi(api as unknown as FastifyInstance, deps.version);
 
   api.get('/healthz', { config: { right: 'public' } }, () => ({ status: 'ok' }));
 

@@ -4,7 +4,7 @@ import { parseAppName } from '../domain/app.ts';
 import { UserError } from '../errors.ts';
 
 /** What a route needs, and what the documentation of the API says about it. */
-const rights = {
+export const rights = {
   public: 'no token',
   token: 'any token',
   create: 'a token with `deploy` for the app it names, or `admin`',

@@ -189,8 +189,9 @@ program
   .argument('<command...>')
   .option(...appOption)
   .option('--detach', 'return once it is queued')
+  .option('--no-tty', 'without a terminal, as in a script: its output is kept as a log')
   .passThroughOptions()
-  .action(async (words: string[], options: { app?: string; detach?: boolean }) => {
+  .action(async (words: string[], options: { app?: string; detach?: boolean; tty?: boolean }) => {
     // A word in front of the `--` is the app.
     const command = process.argv.slice(process.argv.indexOf('--') + 1);
     const hasApp = process.argv.includes('--') && words.length > command.length;

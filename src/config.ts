@@ -37,6 +37,7 @@ export type Config = Readonly<{
   healthTimeoutMs: number;
   drainTimeoutMs: number;
   stopTimeoutMs: number;
+  terminalGraceMs: number;
   appMemoryBytes: number;
   /** Public ports for the apps' TCP services. */
   tcpPorts: { from: number; to: number };
@@ -142,6 +143,12 @@ export const variables = {
     'seconds requests in flight may take to finish on the old release',
   ),
   GANTRY_STOP_TIMEOUT: variable(seconds, '10', '30', 'seconds between SIGTERM and SIGKILL'),
+  GANTRY_TERMINAL_GRACE: variable(
+    atLeastFiveSeconds,
+    '60',
+    '300',
+    'seconds until an interactive `gantry run` whose terminal is gone is stopped, at least 5',
+  ),
   GANTRY_APP_MEMORY: variable(parseMemory, '512M', '1G', 'memory limit of a container, swap off'),
   GANTRY_TCP_PORTS: variable(portRange, '5000-5999', '5000-5099', 'public ports for TCP services of apps'),
   GANTRY_SUBNETS: variable(subnet, '10.213.0.0/16', '10.99.0.0/16', 'range the apps’ networks are cut from'),
@@ -178,6 +185,12 @@ export const variables = {
     'the engine’s socket',
   ),
 } as const;
+
+/** A terminal says every two seconds that it is there. */
+function atLeastFiveSeconds(value: string): number | undefined {
+  const ms = seconds(value) ?? 0;
+  return ms >= 5000 ? ms : undefined;
+}
 
 function url(value: string): string | undefined {
   if (value === '') return '';
@@ -242,6 +255,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     healthTimeoutMs: read('GANTRY_HEALTH_TIMEOUT'),
     drainTimeoutMs: read('GANTRY_DRAIN_TIMEOUT'),
     stopTimeoutMs: read('GANTRY_STOP_TIMEOUT'),
+    terminalGraceMs: read('GANTRY_TERMINAL_GRACE'),
     appMemoryBytes: read('GANTRY_APP_MEMORY'),
     tcpPorts: read('GANTRY_TCP_PORTS'),
     subnets: read('GANTRY_SUBNETS'),

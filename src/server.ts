@@ -37,6 +37,7 @@ import { checkStoreId } from './store/store-id.ts';
 import { StreamWatch } from './store/stream-watch.ts';
 import { TaskStore } from './store/task-store.ts';
 import { TcpPortStore } from './store/tcp-port-store.ts';
+import { TerminalChannels } from './store/terminal-channel.ts';
 import { TokenStore } from './store/token-store.ts';
 import { VolumeStore } from './store/volume-store.ts';
 
@@ -153,6 +154,7 @@ export async function startServer(
     logs,
     deployAgain: deployAgain({ deployments, releases, queue, repositories }),
     tasks: new TaskStore(hasty, sealer),
+    terminals: new TerminalChannels(hasty, keep(patientRedis(redisAddress)), sealer),
     releases,
     nextTick: (app, entry) => cron.next(app, entry),
     wakeTaskWorker: (app, number) => taskQueue.add(app, number),

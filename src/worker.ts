@@ -33,7 +33,7 @@ import { DeploymentStore } from './store/deployment-store.ts';
 import { keys } from './store/keys.ts';
 import { LeaseStore } from './store/lease-store.ts';
 import { LogWriter } from './store/log-writer.ts';
-import { checkRedis, patientRedis, type RedisAddress } from './store/redis.ts';
+import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store/redis.ts';
 import { ReleaseStore } from './store/release-store.ts';
 import { RouteStore } from './store/route-store.ts';
 import { loadSealer } from './store/sealing.ts';
@@ -41,6 +41,7 @@ import { StoreEvents } from './store/store-events.ts';
 import { checkStoreId } from './store/store-id.ts';
 import { TaskStore } from './store/task-store.ts';
 import { TcpPortStore } from './store/tcp-port-store.ts';
+import { TerminalChannels } from './store/terminal-channel.ts';
 import { VolumeStore } from './store/volume-store.ts';
 
 const maxRuns = 3;
@@ -91,6 +92,8 @@ export async function startWorker(
   const queue = new DeployQueue(connect());
   const taskQueue = new TaskQueue(connect());
   const cron = new CronSchedule(connect());
+  const hasty = hastyRedis(redisAddress);
+  connections.push(hasty);
 
   const sandbox = await probeHookHost(config.hookSandbox, config.hookUser);
   if ('level' in sandbox.choice)
@@ -206,6 +209,8 @@ export async function startWorker(
     events,
     // A task changes no route, so there is nothing a stale one could do.
     tools: toolsFor(0),
+    terminals: new TerminalChannels(hasty, connect(), sealer),
+    terminalGraceMs: config.terminalGraceMs,
     openLog: ({ app, number }, fence, mask) =>
       new LogWriter({ redis, owner: keys.task(app, number), log: keys.taskLog(app, number), fence, mask }),
     logger,

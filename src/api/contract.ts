@@ -53,12 +53,34 @@ export const deploymentShape = z.object({
   endedAt: z.string().nullable(),
 });
 
+const cells = z.number().int().min(1).max(10_000);
+
+const terminalSizeShape = z.strictObject({ columns: cells, rows: cells });
+
+/** What a person's terminal says; the answers come as the same with parts of `output` or `closed`. */
+export const terminalMessageShape = z.strictObject({
+  first: z.number().int().min(1),
+  parts: z
+    .array(
+      z.union([
+        z.strictObject({ input: z.base64().max(100_000) }),
+        z.strictObject({ resize: terminalSizeShape }),
+      ]),
+    )
+    .max(256),
+  received: z.number().int().min(0),
+  handled: z.number().int().min(0),
+  hello: z.boolean().optional(),
+});
+
 export const taskShape = z.object({
   number: z.number(),
   state: z.enum(['PENDING', 'RUNNING', 'CANCELING', 'SUCCEEDED', 'FAILED']),
   command: z.array(z.string()),
   by: z.string(),
   cron: z.number().nullable(),
+  /** In a terminal of whoever asked for it. */
+  interactive: z.boolean(),
   exitCode: z.number().nullable(),
   reason: z.string().nullable(),
   createdAt: z.string(),
@@ -71,6 +93,8 @@ export const newTaskShape = z.strictObject({
   command: z.array(z.string()),
   /** What the command reads, in base64. */
   stdin: z.base64().max(1_400_000).optional(),
+  /** Its input and output go through `…/terminal` then. */
+  terminal: terminalSizeShape.extend({ kind: z.string().regex(/^[\w.+-]{1,64}$/) }).optional(),
 });
 
 export const cronShape = z.object({

@@ -1,17 +1,30 @@
+import { randomUUID } from 'node:crypto';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import type { Account } from '../domain/account.ts';
 import type { App, AppName } from '../domain/app.ts';
 import { problemWithCommand, type Task } from '../domain/task.ts';
 import { UserError } from '../errors.ts';
 import type { LogReader } from '../store/log-reader.ts';
 import type { ReleaseStore } from '../store/release-store.ts';
 import type { TaskStore } from '../store/task-store.ts';
+import type { TerminalChannels } from '../store/terminal-channel.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
-import { acceptedShape, cancelShape, cronShape, newTaskShape, taskShape, tasksShape } from './contract.ts';
+import {
+  acceptedShape,
+  cancelShape,
+  cronShape,
+  newTaskShape,
+  taskShape,
+  tasksShape,
+  terminalMessageShape,
+} from './contract.ts';
 import { sendLog } from './send-log.ts';
+import { sendTerminal } from './send-terminal.ts';
 
 export type TaskRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
   tasks: TaskStore;
+  terminals: TerminalChannels;
   logs: LogReader;
   releases: ReleaseStore;
   nextTick: (app: AppName, entry: number) => Promise<Date | undefined>;
@@ -53,6 +66,7 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
           command: body.command,
           by: account.name,
           ...(body.stdin !== undefined && { stdin: Buffer.from(body.stdin, 'base64') }),
+          ...(body.terminal && { terminal: { ...body.terminal, id: randomUUID(), owner: account.tokenId } }),
         });
         await deps.wakeTaskWorker(app.name, number);
         const location = `/api/v1/apps/${app.name}/tasks/${number}`;
@@ -76,6 +90,32 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
         const app = await requireApp(deps, account, params.app);
         const { number } = await requireTask(deps, app, params.number);
         return { result: await deps.tasks.cancel(app.name, number, account.name) };
+      },
+    );
+
+    api.get(
+      '/apps/:app/tasks/:number/terminal',
+      { config: { right: 'deploy' }, schema: { params: taskParams } },
+      async (request, reply) => {
+        const { app, number, id } = await requireTerminal(deps, request.account, request.params);
+        await sendTerminal(
+          request,
+          reply,
+          (hear) => deps.terminals.listen(id, 'command', hear),
+          (signal) => deps.logs.followTask(app, number, signal),
+        );
+        return reply;
+      },
+    );
+
+    api.post(
+      '/apps/:app/tasks/:number/terminal',
+      { config: { right: 'deploy' }, schema: { params: taskParams, body: terminalMessageShape } },
+      async ({ account, params, body }, reply) => {
+        const { id } = await requireTerminal(deps, account, params);
+        const { hello, ...message } = body;
+        await deps.terminals.say(id, 'person', { ...message, ...(hello && { hello }) });
+        return reply.status(204).send();
       },
     );
 
@@ -119,6 +159,20 @@ async function requireTask({ tasks }: TaskRoutesDeps, app: App, number: number):
   return task;
 }
 
+/** A terminal is of the person who asked for it: passwords are typed into it. */
+async function requireTerminal(
+  deps: TaskRoutesDeps,
+  account: Account,
+  params: z.infer<typeof taskParams>,
+): Promise<{ app: AppName; number: number; id: string }> {
+  const app = await requireApp(deps, account, params.app);
+  const { number, by, terminal } = await requireTask(deps, app, params.number);
+  if (!terminal) throw new UserError('CONFLICT', `task ${number} has no terminal`);
+  if (terminal.owner !== account.tokenId)
+    throw new UserError('FORBIDDEN', `the terminal of task ${number} is ${by}'s`);
+  return { app: app.name, number, id: terminal.id };
+}
+
 function describe({ number, state, command, by, ...task }: Task): z.infer<typeof taskShape> {
   return {
     number,
@@ -126,6 +180,7 @@ function describe({ number, state, command, by, ...task }: Task): z.infer<typeof
     command: [...command],
     by,
     cron: task.cron ?? null,
+    interactive: task.terminal !== undefined,
     exitCode: task.exitCode ?? null,
     reason: task.reason ?? null,
     createdAt: task.createdAt.toISOString(),

@@ -16,7 +16,12 @@ export async function call<Shape extends z.ZodType>(
   return (await response.json()) as z.infer<Shape>;
 }
 
-export async function request(method: string, path: string, body?: unknown): Promise<Response> {
+export async function request(
+  method: string,
+  path: string,
+  body?: unknown,
+  signal?: AbortSignal,
+): Promise<Response> {
   const config = readConfig(process.env);
   const token = await readToken(dataPaths(config.dataDir).token);
   const response = await fetch(`${config.url}/api/v1${path}`, {
@@ -26,6 +31,7 @@ export async function request(method: string, path: string, body?: unknown): Pro
       ...(body !== undefined && { 'content-type': 'application/json' }),
     },
     ...(body !== undefined && { body: JSON.stringify(body) }),
+    ...(signal && { signal }),
   }).catch((error: unknown) => {
     throw new ApiError(
       0,

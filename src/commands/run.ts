@@ -6,27 +6,44 @@ import type { LogLine } from '../domain/log-line.ts';
 import { appName, call, request } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 import { printJson, printTable } from './print.ts';
+import { joinTerminal, terminalKind, terminalSize } from './terminal.ts';
 
-type Options = { app?: string; detach?: boolean; json?: boolean };
+type Options = { app?: string; detach?: boolean; json?: boolean; tty?: boolean };
 
 const longestInput = 1024 ** 2;
 
-/** Runs a command in a container of the live release; its output is ours, and so is its exit code. */
+/**
+ * Runs a command in a container of the live release; its output is ours, and so is its exit code. Between two terminals it gets one
+ * itself.
+ */
 export async function runCommand(command: string[], options: Options): Promise<void> {
   const app = await appName(options.app);
   const stdin = process.stdin.isTTY ? undefined : await buffer(process.stdin);
   if (stdin && stdin.length > longestInput)
     throw new UsageError('standard input is larger than 1 MiB; put it where the command can fetch it');
+  const isInteractive =
+    process.stdin.isTTY && process.stdout.isTTY && options.tty !== false && !options.detach;
   const { number } = await call<typeof acceptedShape>('POST', `/apps/${app}/tasks`, {
     command,
     ...(stdin && stdin.length > 0 && { stdin: stdin.toString('base64') }),
+    ...(isInteractive && { terminal: { ...terminalSize(), kind: terminalKind() } }),
   });
   if (options.detach) return console.log(`task ${number}`);
+  const cancel = async (): Promise<void> => {
+    await call('POST', `/apps/${app}/tasks/${number}/cancel`, {});
+  };
   process.once('SIGINT', () => {
     console.error(`\nstopping task ${number}; once more to leave it alone`);
-    void call('POST', `/apps/${app}/tasks/${number}/cancel`, {}).catch(() => {});
+    void cancel().catch(() => {});
   });
-  await printOutput(app, String(number));
+  if (isInteractive) {
+    console.error(`task ${number}`);
+    await joinTerminal(
+      `/apps/${app}/tasks/${number}/terminal`,
+      cancel,
+      `gantry tasks cancel ${number} --app ${app}`,
+    );
+  } else await printOutput(app, String(number));
   const task = await call<typeof taskShape>('GET', `/apps/${app}/tasks/${number}`);
   if (task.reason !== null) console.error(`error: ${task.reason}`);
   process.exitCode = task.exitCode ?? 1;

@@ -1,3 +1,4 @@
+import type { EngineTerminal } from '../docker/engine.ts';
 import { type ContainerSpec, labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import { tooLongToRun } from '../domain/env.ts';
@@ -122,7 +123,9 @@ export async function specsOf(
 export async function startSomewhere(
   attempt: Attempt,
   spec: ContainerSpec,
-): Promise<{ ok: true; container: string; address: string } | { ok: false; reason: string }> {
+): Promise<
+  { ok: true; container: string; address: string; terminal?: EngineTerminal } | { ok: false; reason: string }
+> {
   let { address } = spec;
   for (let left = 5; ; left -= 1) {
     const started = await attempt.tools.engine.startContainer({ ...spec, address });

@@ -24,6 +24,8 @@ export function containerConfig(spec: ContainerSpec, isRemapped = false): Contai
     Labels: { ...spec.labels },
     ...(spec.command && { Entrypoint: spec.command.slice(0, 1), Cmd: spec.command.slice(1) }),
     ...(spec.stdin && { OpenStdin: true, StdinOnce: true, AttachStdin: true }),
+    // An interactive shell ignores SIGTERM; a terminal that is gone is what SIGHUP means.
+    ...(spec.terminal && { Tty: true, OpenStdin: true, StopSignal: 'SIGHUP' }),
     Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`),
     HostConfig: {
       // Without an init, a PID 1 that has no handler for SIGTERM ignores it, and every stop takes the whole grace time.
@@ -34,7 +36,11 @@ export function containerConfig(spec: ContainerSpec, isRemapped = false): Contai
       PidsLimit: spec.pidsLimit,
       SecurityOpt: ['no-new-privileges'],
       CapDrop: ['NET_RAW'],
-      LogConfig: { Type: 'local', Config: { 'max-size': '10m', 'max-file': '3' } },
+      // Engines of API 1.42 and newer do not need to be told later.
+      ...(spec.terminal && { ConsoleSize: [spec.terminal.rows, spec.terminal.columns] }),
+      LogConfig: spec.terminal
+        ? { Type: 'none', Config: {} }
+        : { Type: 'local', Config: { 'max-size': '10m', 'max-file': '3' } },
       RestartPolicy: { Name: 'no' },
       NetworkMode: spec.network,
       ...(isRemapped && needsHostUsers(spec) && { UsernsMode: 'host' }),

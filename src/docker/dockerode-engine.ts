@@ -181,9 +181,10 @@ export class DockerodeEngine implements Engine {
     return await waitForExit(this.#client, container, signal);
   }
 
-  async startFailure(container: string): Promise<string | undefined> {
+  async startFailure(container: string, output?: string): Promise<string | undefined> {
     const state = await this.inspect(container);
-    return explainInitExit(state?.exitCode, await this.lastOutput(container, 5));
+    const lines = output?.trimEnd().split(/\r?\n/) ?? (await this.lastOutput(container, 5));
+    return explainInitExit(state?.exitCode, lines);
   }
 
   async listContainers(label: string): Promise<ContainerState[]> {

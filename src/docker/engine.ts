@@ -1,5 +1,7 @@
+import type { Duplex } from 'node:stream';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
+import type { TerminalSize } from '../domain/terminal.ts';
 
 export type BuildRequest = {
   /** A checkout on this machine; `.dockerignore` is applied as the docker CLI does. */
@@ -32,9 +34,13 @@ export type ImageFacts = { id: string; workingDir: string; hasCommand: boolean }
 export type LoginResult = { ok: true } | { ok: false; reason: string };
 
 export type StartResult =
-  | { ok: true; container: string }
+  /** `terminal`: when the spec asks for one. */
+  | { ok: true; container: string; terminal?: EngineTerminal }
   /** `isAddressTaken`: another container came first; with another address it may go well. */
   | { ok: false; reason: string; isAddressTaken?: boolean };
+
+/** The other end of a terminal in a container. Whoever has it destroys the stream. */
+export type EngineTerminal = { stream: Duplex; resize: (size: TerminalSize) => Promise<void> };
 
 export type NetworkFacts = {
   name: string;
@@ -98,8 +104,11 @@ export interface Engine {
    */
   keep(container: string): Promise<void>;
   inspect(container: string): Promise<ContainerState | undefined>;
-  /** Why the command of an exited container could not be started; `undefined` when it could. */
-  startFailure(container: string): Promise<string | undefined>;
+  /**
+   * Why the command of an exited container could not be started; `undefined` when it could. `output` is the end of what it
+   * printed on a terminal, which is not logged.
+   */
+  startFailure(container: string, output?: string): Promise<string | undefined>;
   /** Resolves when the container stops running, with its state then; `undefined` when it is gone. */
   waitForExit(container: string, signal: AbortSignal): Promise<ContainerState | undefined>;
   listContainers(label: string): Promise<ContainerState[]>;

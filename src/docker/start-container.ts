@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { type ContainerSpec, labels } from '../domain/container.ts';
+import { attachTerminal } from './attach-terminal.ts';
 import { containerConfig, needsHostUsers } from './container-config.ts';
 import type { StartResult } from './engine.ts';
 import type { EngineClient, RawRequest } from './engine-client.ts';
@@ -26,9 +27,15 @@ export async function startContainer(client: EngineClient, spec: ContainerSpec):
   const { id } = created.value;
   try {
     const stdin = spec.stdin && (await attachStdin(client, id));
-    const refusal = await start(client, id);
+    const terminal = spec.terminal && (await attachTerminal(client, id));
+    // Beside the start: a quick command asks for the size at once.
+    const [refusal] = await Promise.all([
+      start(client, id),
+      spec.terminal && terminal?.resize(spec.terminal),
+    ]);
     stdin?.end(spec.stdin);
-    if (refusal === undefined) return { ok: true, container: id };
+    if (refusal === undefined) return { ok: true, container: id, ...(terminal && { terminal }) };
+    terminal?.stream.destroy();
     await removeContainer(client, id);
     return {
       ok: false,

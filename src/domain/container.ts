@@ -1,3 +1,5 @@
+import type { TerminalSize } from './terminal.ts';
+
 /** Labels that mark everything we make in the Docker engine; nothing without them is ever stopped or removed. */
 export const labels = {
   /** The store that owns the object: two Gantrys on one engine leave each other alone. */
@@ -23,6 +25,8 @@ export type ContainerSpec = {
   command?: readonly string[];
   /** What it reads; then its standard input ends. */
   stdin?: Buffer;
+  /** It gets a terminal, and nothing of what goes through that is logged. */
+  terminal?: TerminalSize;
   /** `host`: no network of its own. */
   network: string;
   /** Fixed, so that the address outlives restarts of the container and of the engine. */

@@ -1,4 +1,5 @@
 import type { AppName } from './app.ts';
+import type { TerminalWish } from './terminal.ts';
 
 /** In Cloud Foundry's words. */
 export type TaskState = 'PENDING' | 'RUNNING' | 'CANCELING' | 'SUCCEEDED' | 'FAILED';
@@ -13,6 +14,8 @@ export type Task = {
   by: string;
   /** Which entry of the app's cron file, counted from 0, should it be one. */
   cron: number | undefined;
+  /** Of the person who asked for it, should it be theirs to use. */
+  terminal: TerminalWish | undefined;
   createdAt: Date;
   endedAt: Date | undefined;
   /** Of the command, when it ran to its end. */

@@ -3,8 +3,9 @@ import { type Job, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Attempt, DeployTools } from '../deploy/attempt.ts';
 import { DeployLog } from '../deploy/deploy-log.ts';
-import { runOneOff } from '../deploy/run-one-off.ts';
+import { removeOneOff, runInTerminal, runOneOff } from '../deploy/run-one-off.ts';
 import { isHandedOn } from '../deploy/run-task.ts';
+import type { TerminalLink } from '../deploy/serve-terminal.ts';
 import type { AppName } from '../domain/app.ts';
 import { parseAppSettings } from '../domain/app-settings.ts';
 import { Stopped } from '../domain/deployment.ts';
@@ -20,6 +21,7 @@ import type { LogWriter } from '../store/log-writer.ts';
 import type { ReleaseStore } from '../store/release-store.ts';
 import type { StoreEvents } from '../store/store-events.ts';
 import type { TaskStore } from '../store/task-store.ts';
+import type { TerminalChannels } from '../store/terminal-channel.ts';
 import { type TaskJob, taskQueueName } from './task-queue.ts';
 
 /** Tasks wait for their commands and need little of this process. */
@@ -34,11 +36,14 @@ export type TaskWorkerOptions = {
   releases: ReleaseStore;
   events: StoreEvents;
   tools: DeployTools;
+  terminals: TerminalChannels;
+  /** How long nothing may be heard of the person at a terminal. */
+  terminalGraceMs: number;
   openLog: (task: Task, fence: string, mask: (text: string) => string) => LogWriter;
   logger: Logger;
 };
 
-/** Runs the one-off tasks of all apps. One whose worker dies is taken up by the next. */
+/** Runs the one-off tasks of all apps. One whose worker dies is taken up by the next, unless it has a terminal. */
 export class TaskWorker {
   readonly #options: TaskWorkerOptions;
   readonly #worker: Worker<TaskJob>;
@@ -90,7 +95,8 @@ export class TaskWorker {
     const { app, number } = job.data;
     const { tasks, logger } = this.#options;
     const fence = randomUUID();
-    if (!(await tasks.claim(app, number, fence))) return;
+    const claim = await tasks.claim(app, number, fence);
+    if (claim === 'over') return;
     const task = await tasks.get(app, number);
     if (!task) return;
     const name = `${app}.${number}`;
@@ -98,14 +104,17 @@ export class TaskWorker {
     this.#running.set(name, stop);
     let end: TaskEnd;
     try {
-      end = await this.#run(task, fence, stop.signal);
+      end =
+        task.terminal && claim === 'again'
+          ? await this.#giveUp(task)
+          : await this.#run(task, fence, stop.signal);
     } catch (error) {
-      if (isHandedOn(stop.signal)) {
+      if (isHandedOn(stop.signal) && !task.terminal) {
         await job.moveToWait(token);
         throw new WaitingError();
       }
       if (!stop.signal.aborted) logger.error({ err: error, app, task: number }, 'task broke');
-      end = { reason: stop.signal.aborted ? 'cancelled' : safeText(messageOf(error), 150) };
+      end = { reason: reasonOf(error, stop.signal) };
     } finally {
       this.#running.delete(name);
     }
@@ -115,7 +124,7 @@ export class TaskWorker {
 
   async #run(task: Task, fence: string, signal: AbortSignal): Promise<TaskEnd> {
     const { apps, deployments, releases, tasks, tools, openLog } = this.#options;
-    const { app, number, command } = task;
+    const { app, number } = task;
     const live = (await apps.get(app))?.live;
     const release = live === undefined ? undefined : await releases.get(app, live);
     const deployment = live === undefined ? undefined : await deployments.get(app, live);
@@ -143,10 +152,30 @@ export class TaskWorker {
     try {
       const stdin = await tasks.stdin(app, number);
       await this.#stopIfCancelled(app, number);
-      return await runOneOff(attempt, release.image, { number, command, stdin });
+      if (!task.terminal) return await runOneOff(attempt, release.image, { ...task, stdin });
+      await attempt.log.detail(`the task has a terminal of ${task.by}; what that shows is not kept`);
+      return await runInTerminal(attempt, release.image, { ...task, stdin }, this.#linkTo(task.terminal.id));
     } finally {
       await writer.flush();
     }
+  }
+
+  /** An interactive command whose worker is gone. */
+  async #giveUp({ app, number, state }: Task): Promise<TaskEnd> {
+    await removeOneOff(this.#options.tools, app, number);
+    return {
+      reason:
+        state === 'CANCELING' ? 'cancelled' : 'its worker was lost; a terminal cannot be taken up again',
+    };
+  }
+
+  #linkTo(id: string): TerminalLink {
+    const { terminals, terminalGraceMs } = this.#options;
+    return {
+      say: (message) => terminals.say(id, 'command', message),
+      listen: (hear) => terminals.listen(id, 'person', hear),
+      graceMs: terminalGraceMs,
+    };
   }
 
   async #stopIfCancelled(app: AppName, number: number): Promise<void> {
@@ -156,4 +185,9 @@ export class TaskWorker {
     if (task?.state === 'CANCELING')
       running.abort(new Stopped({ kind: 'cancelled', reason: 'its end was asked for' }));
   }
+}
+
+function reasonOf(error: unknown, signal: AbortSignal): string {
+  if (!signal.aborted) return safeText(messageOf(error), 150);
+  return isHandedOn(signal) ? 'Gantry was stopped; a terminal cannot be taken up again' : 'cancelled';
 }

@@ -21,6 +21,8 @@ export const keys = {
   task: (app: AppName, number: number) => `${prefix}:task:${app}:${number}`,
   tasks: (app: AppName) => `${prefix}:tasks:${app}`,
   taskLog: (app: AppName, number: number) => `${prefix}:task-log:${app}:${number}`,
+  /** A channel, of what one of the two says. */
+  terminal: (id: string, who: 'person' | 'command') => `${prefix}:terminal:${id}:${who}`,
   route: (app: AppName) => `${prefix}:route:${app}`,
   routeVersion: `${prefix}:route-version`,
   routers: `${prefix}:routers`,

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
 import { isTaskOver, type Task, type TaskEnd, type TaskState } from '../domain/task.ts';
+import type { TerminalWish } from '../domain/terminal.ts';
 import { keys, type StoreEvent } from './keys.ts';
 import type { Sealer } from './sealing.ts';
 
@@ -9,6 +10,7 @@ export type TaskRequest = Pick<Task, 'app' | 'command' | 'by'> & {
   cron?: number;
   /** What the command reads; then its standard input ends. */
   stdin?: Buffer;
+  terminal?: TerminalWish;
   /** Asking twice with one id makes one task. */
   requestId?: string;
 };
@@ -28,13 +30,15 @@ export class TaskStore {
   }
 
   /** Returns the number. The queue has to be told. */
-  async request({ app, command, by, cron, stdin, requestId = randomUUID() }: TaskRequest): Promise<number> {
+  async request(request: TaskRequest): Promise<number> {
+    const { app, command, by, cron, stdin, terminal, requestId = randomUUID() } = request;
     const fields: Record<string, string> = {
       state: 'PENDING',
       command: JSON.stringify(command),
       by,
       cron: cron === undefined ? '' : String(cron),
       requestId,
+      terminal: terminal === undefined ? '' : JSON.stringify(terminal),
       stdin:
         stdin === undefined ? '' : this.#sealer.seal(stdin.toString('base64'), stdinContext(app, requestId)),
       createdAt: new Date().toISOString(),
@@ -69,9 +73,10 @@ export class TaskStore {
     return sealed ? Buffer.from(this.#sealer.open(sealed, stdinContext(app, id ?? '')), 'base64') : undefined;
   }
 
-  /** Takes a task for the worker that calls itself `fence`, from a dead one, too. False: it is over. */
-  async claim(app: AppName, number: number, fence: string): Promise<boolean> {
-    return (await this.#redis.eval(claimScript, 1, keys.task(app, number), fence)) === 1;
+  /** Takes a task for the worker that calls itself `fence`. `again`: from one that is dead or was stopped. */
+  async claim(app: AppName, number: number, fence: string): Promise<'over' | 'first' | 'again'> {
+    const claims = (await this.#redis.eval(claimScript, 1, keys.task(app, number), fence)) as number;
+    return claims === 0 ? 'over' : claims === 1 ? 'first' : 'again';
   }
 
   /** Writes how a task ended, and the last record of its log; nothing when another worker has it by now. */
@@ -143,6 +148,7 @@ function parseTask(app: AppName, number: number, fields: Record<string, string>)
     command: JSON.parse(fields.command ?? '[]') as string[],
     by: fields.by ?? '',
     cron: fields.cron ? Number(fields.cron) : undefined,
+    terminal: fields.terminal ? (JSON.parse(fields.terminal) as TerminalWish) : undefined,
     createdAt: new Date(fields.createdAt ?? 0),
     endedAt: fields.endedAt ? new Date(fields.endedAt) : undefined,
     exitCode: fields.exitCode ? Number(fields.exitCode) : undefined,
@@ -165,8 +171,11 @@ const claimScript = `
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or state == 'SUCCEEDED' or state == 'FAILED' then return 0 end
 if state == 'PENDING' then redis.call('HSET', KEYS[1], 'state', 'RUNNING') end
-redis.call('HSET', KEYS[1], 'fence', ARGV[1])
-return 1
+if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then
+  redis.call('HSET', KEYS[1], 'fence', ARGV[1])
+  redis.call('HINCRBY', KEYS[1], 'claims', 1)
+end
+return tonumber(redis.call('HGET', KEYS[1], 'claims'))
 `;
 
 const endInLua = `

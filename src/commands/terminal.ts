@@ -1,0 +1,187 @@
+import { spawnSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type TerminalMessage,
+  type TerminalSize,
+  TerminalTalk,
+  type ToCommand,
+  type ToPerson,
+} from '../domain/terminal.ts';
+import { request } from './api-client.ts';
+import { ApiError } from './exit-code.ts';
+
+/** The server says more often that it is there, and so does the command's end. */
+const silenceMs = 12_000;
+/** How long to look for a lost connection. By then the command was stopped. */
+const lookForMs = 90_000;
+/** What may be typed ahead. */
+const mostTypedAhead = 64 * 1024;
+
+export function terminalSize(): TerminalSize {
+  const { columns, rows } = process.stdout;
+  return { columns: columns || 80, rows: rows || 24 };
+}
+
+export function terminalKind(): string {
+  const kind = process.env.TERM ?? '';
+  return /^[\w.+-]{1,64}$/.test(kind) ? kind : 'xterm';
+}
+
+/**
+ * Makes the terminal we run in the command's, every key included, until the command is over. Looks for a lost connection for a while,
+ * and nothing is lost with it. The terminal is as it was at every end.
+ */
+export async function joinTerminal(
+  path: string,
+  cancel: () => Promise<void>,
+  howToCancel: string,
+): Promise<void> {
+  const talk = new TerminalTalk<ToCommand, ToPerson>({
+    deliver: async (message) => {
+      await request('POST', path, message);
+    },
+    take: (part) => ('output' in part ? show(Buffer.from(part.output, 'base64')) : Promise.resolve()),
+  });
+  const keys = (bytes: Buffer): void => {
+    talk.say({ input: bytes.toString('base64') }, bytes.length);
+    if (talk.backlog < mostTypedAhead) return;
+    process.stdin.pause();
+    void talk.room(never, mostTypedAhead / 2).then(() => process.stdin.resume());
+  };
+  const resized = (): void => talk.say({ resize: terminalSize() }, 1);
+  let isOurs = true;
+  const giveAway = (): void => {
+    if (!isOurs) return;
+    isOurs = false;
+    process.stdin.setRawMode(true);
+    // Node leaves line ends to the terminal, which would change those of programs that draw. Undone with the raw mode.
+    spawnSync('stty', ['-opost'], { stdio: 'inherit' });
+    process.stdin.on('data', keys);
+    process.stdin.resume();
+  };
+  const takeBack = (): void => {
+    if (isOurs) return;
+    isOurs = true;
+    process.stdin.off('data', keys);
+    process.stdin.pause();
+    try {
+      process.stdin.setRawMode(false);
+    } catch {
+      // It is gone.
+    }
+  };
+  const stopForGood = (name: NodeJS.Signals): void => {
+    takeBack();
+    // As a line that is cut does: the command is told to end.
+    const ended = cancel().catch(() =>
+      console.error(`it ends by itself in a while, or at once: ${howToCancel}`),
+    );
+    void Promise.race([ended, sleep(2000)]).then(() => process.exit(name === 'SIGHUP' ? 129 : 143));
+  };
+  process.stdout.on('resize', resized);
+  process.on('SIGTERM', stopForGood);
+  process.on('SIGHUP', stopForGood);
+  process.on('exit', takeBack);
+  try {
+    await follow(path, talk, giveAway, takeBack, howToCancel);
+  } finally {
+    takeBack();
+    talk.close();
+    process.stdout.off('resize', resized);
+    process.off('SIGTERM', stopForGood);
+    process.off('SIGHUP', stopForGood);
+    process.off('exit', takeBack);
+  }
+}
+
+const never = new AbortController().signal;
+
+/** Hears what the command says until it is over, over as many connections as that takes. */
+async function follow(
+  path: string,
+  talk: TerminalTalk<ToCommand, ToPerson>,
+  giveAway: () => void,
+  takeBack: () => void,
+  howToCancel: string,
+): Promise<void> {
+  let lostAt: number | undefined;
+  const giveUp = new AbortController();
+  const onInterrupt = (): void => giveUp.abort();
+  const lost = (why: string): void => {
+    if (lostAt !== undefined) return;
+    lostAt = performance.now();
+    takeBack();
+    console.error(`\n${why}; waiting for it to come back, Ctrl-C to leave`);
+    process.once('SIGINT', onInterrupt);
+  };
+  const found = (): void => {
+    giveAway();
+    if (lostAt === undefined) return;
+    lostAt = undefined;
+    process.off('SIGINT', onInterrupt);
+    console.error('it is back');
+  };
+  const watching = setInterval(() => {
+    if (talk.lastHeard !== undefined && performance.now() - talk.lastHeard > silenceMs)
+      lost('nothing is heard of the command any more');
+    if (lostAt !== undefined && performance.now() - lostAt > lookForMs) giveUp.abort();
+  }, 500);
+  try {
+    for (;;) {
+      const isOver = await hearOnce(path, talk, found, giveUp.signal);
+      if (isOver) return;
+      if (giveUp.signal.aborted)
+        throw new ApiError(
+          503,
+          'the connection to the command is lost; it is stopped in a while',
+          howToCancel,
+        );
+      lost('the connection to the server is lost');
+      await sleep(500);
+    }
+  } finally {
+    clearInterval(watching);
+    process.off('SIGINT', onInterrupt);
+  }
+}
+
+/** One connection. True: the command is over. False: the connection is. */
+async function hearOnce(
+  path: string,
+  talk: TerminalTalk<ToCommand, ToPerson>,
+  onHeard: () => void,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const silent = new AbortController();
+  const timer = setTimeout(() => silent.abort(), silenceMs);
+  try {
+    const response = await request('GET', path, undefined, AbortSignal.any([signal, silent.signal]));
+    talk.hello();
+    const decoder = new TextDecoder();
+    let rest = '';
+    for await (const chunk of response.body ?? []) {
+      timer.refresh();
+      const lines = (rest + decoder.decode(chunk as Uint8Array, { stream: true })).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines.filter((text) => text !== '')) {
+        const record = JSON.parse(line) as TerminalMessage<ToPerson> | { end: string };
+        if ('end' in record) return true;
+        onHeard();
+        talk.hear(record);
+      }
+    }
+    return false;
+  } catch (error) {
+    const isRefusal = error instanceof ApiError && error.status >= 400 && error.status < 500;
+    if (isRefusal) throw error;
+    return false;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function show(bytes: Buffer): Promise<void> {
+  await new Promise((resolve) => {
+    process.stdout.write(bytes, resolve);
+  });
+}

@@ -1,0 +1,174 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { localDocker } from '../support/base-image.ts';
+import { appRepository, Rig, until } from '../support/rig.ts';
+import { Terminal } from '../support/terminal.ts';
+
+let rig: Rig;
+beforeAll(async () => {
+  rig = await Rig.start({ GANTRY_STOP_TIMEOUT: '2', GANTRY_TERMINAL_GRACE: '6' });
+  await using repo = await appRepository('web');
+  await rig.setEnv('tools', { PS1: '$? READY> ' });
+  const push = await repo.push(await rig.pushUrl('tools'));
+  if (push.code !== 0) throw new Error(push.stderr);
+});
+afterAll(() => rig[Symbol.asyncDispose]());
+beforeEach(() => rig.explainFailures());
+
+/** `gantry run` in a terminal of 100 by 30. */
+function run(...command: string[]): Terminal {
+  return Terminal.open(rig, 100, 30, 'run', 'tools', '--', ...command);
+}
+
+async function taskContainers(): Promise<string[]> {
+  const label = [`gantry.store=${await rig.storeId}`, 'gantry.task'];
+  const listed = await localDocker().listContainers({ all: true, filters: { label } });
+  return listed.map(({ State, Labels }) => `${Labels['gantry.task']} ${State}`);
+}
+
+async function task(number: number): Promise<Record<string, unknown>> {
+  return JSON.parse(
+    (await rig.gantry('tasks', 'show', String(number), '--app', 'tools', '--json')).stdout,
+  ) as Record<string, unknown>;
+}
+
+function numberOf(terminal: Terminal): number {
+  return Number(/^task (\d+)\r?$/m.exec(terminal.screen)?.[1]);
+}
+
+/** What `stty` says after the command line has ended. */
+const wasRestored = /(?<!-)icanon\r\necho \r\n$/;
+
+describe('gantry run between two terminals', () => {
+  test('is a shell of its own: echo, size, Ctrl-C, exit code', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    terminal.type('echo "got $((6 * 7))" "$TERM" "[$(tty)]"\r');
+    await terminal.sees('got 42 vt220 [/dev/pts/0]\r\n');
+    expect(terminal.screen).toContain('echo "got $((6 * 7))" "$TERM" "[$(tty)]"\r\n');
+
+    let answers = 0;
+    terminal.type('stty size\r');
+    await terminal.sees('\n30 100\r\n');
+    await terminal.resize(132, 43);
+    await until('the new size arrives', async () => {
+      terminal.type('stty size; echo "answer $((++answers))"\r');
+      await terminal.sees(`answer ${++answers}\r\n`);
+      return terminal.screen.includes('\n43 132\r\n');
+    });
+
+    terminal.type('echo waiting; sleep 1000\r');
+    await terminal.sees('\nwaiting\r\n');
+    terminal.type('\x03');
+    await terminal.sees('130 READY> ');
+    terminal.type('echo still here\r');
+    await terminal.sees('\nstill here\r\n');
+
+    terminal.type('exit 7\r');
+    expect(await terminal.ended).toBe(7);
+    expect(terminal.screen).toMatch(wasRestored);
+    expect(await taskContainers()).toEqual([]);
+    expect(await task(numberOf(terminal))).toMatchObject({ state: 'FAILED', exitCode: 7, interactive: true });
+  });
+
+  test('Ctrl-D ends a shell', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    terminal.type('\x04');
+    expect(await terminal.ended).toBe(0);
+    expect(terminal.screen).toMatch(wasRestored);
+  });
+
+  test('10 MB arrive whole and in order', async () => {
+    const script = 'stty -opost; seq 1 1400000';
+    const terminal = run('sh', '-c', script);
+    expect(await terminal.ended).toBe(0);
+    const expected = Array.from({ length: 1_400_000 }, (_, index) => `${index + 1}\n`).join('');
+    const shown = terminal.screen;
+    const start = shown.indexOf('\n1\n2\n') + 1;
+    const output = shown.slice(start, start + expected.length);
+    expect(expected.length).toBeGreaterThan(9_900_000);
+    expect(digest(output)).toBe(digest(expected));
+  });
+
+  test('a client that vanishes is waited for, then its command is stopped', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    const number = numberOf(terminal);
+    process.kill(await terminal.pid(), 'SIGKILL');
+    await terminal.ended;
+    expect(await taskContainers()).toEqual([`${number} running`]);
+    await until('it is over', async () => (await task(number)).state === 'FAILED');
+    expect((await task(number)).reason).toBe('its terminal was not heard of for 6 s, so it was stopped');
+    expect(await taskContainers()).toEqual([]);
+  });
+
+  test('a client that is told to end takes the command with it and leaves the terminal as it was', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    const number = numberOf(terminal);
+    process.kill(await terminal.pid(), 'SIGTERM');
+    expect(await terminal.ended).toBe(143);
+    expect(terminal.screen).toMatch(wasRestored);
+    await until('it is over', async () => (await task(number)).state === 'FAILED', 4000);
+    expect(await taskContainers()).toEqual([]);
+  });
+
+  test('can be cancelled from elsewhere', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    const number = numberOf(terminal);
+    await rig.gantry('tasks', 'cancel', String(number), '--app', 'tools');
+    expect(await terminal.ended).toBe(1);
+    expect(terminal.screen).toContain('error: cancelled');
+    expect(terminal.screen).toMatch(wasRestored);
+    expect(await task(number)).toMatchObject({ exitCode: null, reason: 'cancelled' });
+    expect(await taskContainers()).toEqual([]);
+  });
+
+  test('ends when its worker dies, says so, and nothing is left', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    process.kill(await rig.workerPid(), 'SIGKILL');
+    expect(await terminal.ended).toBe(1);
+    expect(terminal.screen).toContain('nothing is heard of the command any more');
+    expect(terminal.screen).toContain('error: its worker was lost; a terminal cannot be taken up again');
+    expect(terminal.screen).toMatch(wasRestored);
+    expect(await taskContainers()).toEqual([]);
+  });
+
+  test('what is typed and shown is in no log', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    terminal.type('read -s -r password; echo "read ${#password}"\r');
+    await terminal.sees('[6n');
+    terminal.type('correct-horse-battery\r');
+    await terminal.sees('\nread 21\r\n');
+    terminal.type('exit\r');
+    await terminal.ended;
+    const logs = await rig.gantry('tasks', 'logs', String(numberOf(terminal)), '--app', 'tools');
+    expect(logs.stderr).toContain('the task has a terminal of admin; what that shows is not kept');
+    expect(logs.stdout).toBe('');
+  });
+
+  test('a command that is not there is named', async () => {
+    const terminal = run('no-such-command');
+    expect(await terminal.ended).toBe(1);
+    expect(terminal.screen).toContain('error: cannot start "no-such-command": it is not in the image');
+  });
+
+  test('is as in a script when asked to be, or detached', async () => {
+    const plain = Terminal.open(rig, 100, 30, 'run', '--no-tty', 'tools', '--', 'sh', '-c', 'tty; exit 3');
+    expect(await plain.ended).toBe(3);
+    expect(plain.screen).toContain('not a tty');
+    const detached = Terminal.open(rig, 100, 30, 'run', '--detach', 'tools', '--', 'tty');
+    expect(await detached.ended).toBe(0);
+    const number = numberOf(detached);
+    await until('it is over', async () => (await task(number)).endedAt !== null);
+    expect(await task(number)).toMatchObject({ interactive: false, exitCode: 1 });
+  });
+});
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}

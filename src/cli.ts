@@ -282,6 +282,16 @@ program
   .action(async (options: { json?: boolean }) => (await import('./commands/tokens.ts')).whoami(options));
 
 program
+  .command('audit')
+  .description('who did what; for administrators')
+  .option('-a, --app <name>', 'about this app only')
+  .option('-n, --limit <number>', 'the newest so many', '50')
+  .option('--json')
+  .action(async (options: { app?: string; limit: string; json?: boolean }) =>
+    (await import('./commands/audit.ts')).showAudit(options),
+  );
+
+program
   .command('logs')
   .description('the log of a deployment, live while it runs')
   .option(...appOption)

@@ -7,6 +7,7 @@ import { createApi, isRedisTrouble } from './api/api.ts';
 import { appUrl, type Config, dataPaths } from './config.ts';
 import { type Account, canDeploy, canRead } from './domain/account.ts';
 import type { AppName } from './domain/app.ts';
+import type { RecordAudit } from './domain/audit.ts';
 import { clientAddress } from './domain/client-address.ts';
 import { UserError } from './errors.ts';
 import { BranchKeeper } from './git/branch-keeper.ts';
@@ -26,6 +27,7 @@ import { HttpAndTcpRouter } from './router/http-and-tcp-router.ts';
 import { anyAddress, isPortFree, probePort } from './router/port-probe.ts';
 import { RouteAgent } from './router/route-agent.ts';
 import { AppStore } from './store/app-store.ts';
+import { AuditLog } from './store/audit-log.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
 import { LogReader } from './store/log-reader.ts';
 import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store/redis.ts';
@@ -86,7 +88,12 @@ export async function startServer(
   const events = new StoreEvents(keep(patientRedis(redisAddress)));
   await events.start();
   await ready(hasty);
-  await bootstrapToken(tokens, paths.token, logger);
+  const audit = new AuditLog(hasty);
+  const recordAudit: RecordAudit = (entry) =>
+    audit
+      .record(entry)
+      .catch((error: unknown) => logger.error({ err: error, ...entry }, 'not in the audit log'));
+  await bootstrapToken(tokens, paths.token, recordAudit, logger);
 
   const router = new HttpAndTcpRouter({
     dir: paths.router,
@@ -122,6 +129,7 @@ export async function startServer(
     logger,
     authenticate: (credentials, address) => authenticatePusher(authenticate, credentials?.password, address),
     addressOf,
+    recordAudit,
     may: (account, app, action) => (action === 'read' ? canRead : canDeploy)(account, app),
     appExists: async (app) => (await apps.get(app)) !== undefined,
     ensureReady: () => ensureQueue(hasty),
@@ -130,7 +138,16 @@ export async function startServer(
     path: paths.hookSocket,
     pushes,
     logger,
-    receivePush: receivePushes({ apps, releases, deployments, queue, logs, repositories, branches }),
+    receivePush: receivePushes({
+      apps,
+      releases,
+      deployments,
+      queue,
+      logs,
+      repositories,
+      branches,
+      recordAudit,
+    }),
   });
   await hookSocket.listen();
 
@@ -165,6 +182,8 @@ export async function startServer(
     tokens,
     authenticate,
     addressOf,
+    audit,
+    recordAudit,
     appUrl: (app) => appUrl(config, app),
     version: version(),
     logger,
@@ -227,9 +246,17 @@ function queueUnavailable(): UserError {
  * The one way in on a new server, or when the last administrator's token has expired: a token in a file that only its
  * owner reads.
  */
-async function bootstrapToken(tokens: TokenStore, file: string, logger: Logger): Promise<void> {
+async function bootstrapToken(
+  tokens: TokenStore,
+  file: string,
+  recordAudit: RecordAudit,
+  logger: Logger,
+): Promise<void> {
   if (await tokens.hasAdmin()) return;
-  const { secret } = await tokens.create({ name: 'admin', scopes: ['admin'], createdBy: 'the server' });
+  const by = 'the server';
+  const { secret, token } = await tokens.create({ name: 'admin', scopes: ['admin'], createdBy: by });
+  const what = `name=admin scopes=admin -> ${token.tokenId}`;
+  await recordAudit({ by, tokenId: '', address: '', app: '', action: 'create token', what, result: 'ok' });
   await writeFile(file, `${secret}\n`, { mode: 0o600 });
   logger.info({ file }, 'there was no administrator: wrote a token for one');
 }

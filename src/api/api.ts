@@ -1,13 +1,16 @@
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { Authenticate } from '../access/authenticator.ts';
 import type { Account } from '../domain/account.ts';
+import type { RecordAudit } from '../domain/audit.ts';
 import { parseCredentials } from '../domain/credentials.ts';
 import { messageOf, UserError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
+import { type AuditRoutesDeps, auditChanges, auditRoutes } from './audit-routes.ts';
 import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
 import { describeApi } from './openapi.ts';
@@ -19,12 +22,14 @@ import { type TokenRoutesDeps, tokenRoutes } from './token-routes.ts';
 import { type VolumeRoutesDeps, volumeRoutes } from './volume-routes.ts';
 
 export type ApiDeps = AppRoutesDeps &
+  AuditRoutesDeps &
   DeploymentRoutesDeps &
   TaskRoutesDeps &
   TcpRoutesDeps &
   TokenRoutesDeps &
   VolumeRoutesDeps & {
     authenticate: Authenticate;
+    recordAudit: RecordAudit;
     /** Where a request comes from. */
     addressOf: (request: IncomingMessage) => string;
     /** Makes the one http.Server; git requests are answered before they get here. */
@@ -39,14 +44,22 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     logger: false,
     forceCloseConnections: true,
     bodyLimit: 8 * 1024 ** 2,
+    genReqId: ({ headers }) => {
+      const given = String(headers['x-request-id'] ?? '');
+      return /^[\w.:-]{1,100}$/.test(given) ? given : randomUUID();
+    },
   }).withTypeProvider<ZodTypeProvider>();
   api.setValidatorCompiler(validatorCompiler);
   api.setSerializerCompiler(serializerCompiler);
-  api.setErrorHandler((error, _request, reply) => sendProblem(deps.logger, error, reply));
-  api.setNotFoundHandler((_request, reply) =>
-    sendProblem(deps.logger, new UserError('NOT_FOUND', 'there is nothing at this address'), reply),
+  api.addHook('onRequest', async ({ id }, reply) => {
+    void reply.header('x-request-id', id);
+  });
+  api.setErrorHandler((error, request, reply) => sendProblem(deps.logger, error, request, reply));
+  api.setNotFoundHandler((request, reply) =>
+    sendProblem(deps.logger, new UserError('NOT_FOUND', 'there is nothing at this address'), request, reply),
   );
 
+  api.decorateRequest('problem');
   demandRights(api as unknown as FastifyInstance);
   await describeApi(api as unknown as FastifyInstance, deps.version);
 
@@ -54,6 +67,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
 
   await api.register(async (inner) => {
     inner.decorateRequest('account');
+    auditChanges(inner as unknown as FastifyInstance, deps.recordAudit, deps.addressOf);
     inner.addHook('onRequest', async (request) => {
       if (request.routeOptions.config.right === 'public') return;
       request.account = await authenticate(request, deps);
@@ -66,6 +80,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     await inner.register(tcpRoutes(deps), { prefix: '/api/v1' });
     await inner.register(deploymentRoutes(deps), { prefix: '/api/v1' });
     await inner.register(tokenRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(auditRoutes(deps), { prefix: '/api/v1' });
   });
   return api as unknown as FastifyInstance;
 }
@@ -82,16 +97,17 @@ async function authenticate(
   throw new UserError(code, answer.refused, answer.hint, answer.retryAfter);
 }
 
-function sendProblem(logger: Logger, error: unknown, reply: FastifyReply): void {
-  const problem = toProblem(error);
-  if (problem.status >= 500) logger.error({ err: error }, 'request failed');
+function sendProblem(logger: Logger, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const problem = { ...toProblem(error), instance: request.url.split('?')[0] ?? '', requestId: request.id };
+  request.problem = problem.code;
+  if (problem.status >= 500) logger.error({ err: error, requestId: request.id }, 'request failed');
   if (problem.status === 401) void reply.header('www-authenticate', 'Bearer');
   if (error instanceof UserError && error.retryAfter !== undefined)
     void reply.header('retry-after', error.retryAfter);
   void reply.status(problem.status).type(problemType).send(JSON.stringify(problem));
 }
 
-function toProblem(error: unknown): z.infer<typeof problemShape> {
+function toProblem(error: unknown): Omit<z.infer<typeof problemShape>, 'instance' | 'requestId'> {
   if (error instanceof UserError) {
     const { title, status, message, code, hint } = error;
     return { title, status, detail: message, code, ...(hint !== undefined && { hint }) };

@@ -8,6 +8,7 @@ import { UserError } from '../errors.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
 import { appShape, appsShape, envChangeShape, envShape, statusShape } from './contract.ts';
+import { pageOf, pageQuery } from './paging.ts';
 import { appNotFound } from './rights.ts';
 
 export type AppRoutesDeps = {
@@ -32,17 +33,18 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
 
     api.get(
       '/apps',
-      { config: { right: 'token' }, schema: { response: { 200: appsShape } } },
-      async ({ account }) => {
-        const visible = (await deps.apps.list()).filter((app) => canRead(account, app.name));
-        return { apps: await Promise.all(visible.map((app) => describe(deps, app))) };
+      { config: { right: 'token' }, schema: { querystring: pageQuery, response: { 200: appsShape } } },
+      async (request, reply) => {
+        const visible = (await deps.apps.list()).filter((app) => canRead(request.account, app.name));
+        const page = pageOf(visible, ({ name }) => name, request, reply);
+        return { apps: await Promise.all(page.map((app) => describe(deps, app))) };
       },
     );
 
     api.post(
       '/apps',
       {
-        config: { right: 'create' },
+        config: { right: 'create', action: 'create app' },
         schema: { body: z.strictObject({ name: z.string() }), response: { 201: appShape } },
       },
       async ({ account, body }, reply) => {
@@ -57,7 +59,10 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
         if (await deps.apps.get(name)) throw new UserError('CONFLICT', `the app ${name} exists already`);
         await deps.apps.create(name);
         const app = await requireApp(deps, account, name);
-        return reply.status(201).send(await describe(deps, app));
+        return reply
+          .status(201)
+          .header('location', `/api/v1/apps/${name}`)
+          .send(await describe(deps, app));
       },
     );
 
@@ -73,7 +78,7 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
     api.patch(
       '/apps/:app/env',
       {
-        config: { right: 'deploy' },
+        config: { right: 'deploy', action: 'change env' },
         schema: { params: appParams, body: envChangeShape, response: { 200: envShape } },
       },
       async ({ account, params, body }) => {

@@ -152,6 +152,22 @@ export const whoamiShape = z.object({
   scopes: z.array(z.string()),
 });
 
+export const auditShape = z.object({
+  audit: z.array(
+    z.object({
+      id: z.string(),
+      at: z.string(),
+      by: z.string(),
+      tokenId: z.string(),
+      address: z.string(),
+      app: z.string(),
+      action: z.string(),
+      what: z.string(),
+      result: z.string(),
+    }),
+  ),
+});
+
 export const statusShape = z.object({ version: z.string(), redis: z.string(), apps: z.number() });
 
 /** RFC 9457, with our stable code and what to do about it. */
@@ -161,6 +177,10 @@ export const problemShape = z.object({
   detail: z.string(),
   code: z.string(),
   hint: z.string().optional(),
+  /** The address that was asked. */
+  instance: z.string(),
+  /** As in the header `x-request-id` and in the server's log. */
+  requestId: z.string(),
 });
 
 export const problemType = 'application/problem+json';

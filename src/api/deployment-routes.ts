@@ -13,6 +13,7 @@ import {
   deploymentShape,
   deploymentsShape,
 } from './contract.ts';
+import { linkNext, pageQuery } from './paging.ts';
 import { sendLog } from './send-log.ts';
 
 export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
@@ -27,22 +28,34 @@ export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
 
 const deploymentParams = appParams.extend({ number: z.coerce.number().int().positive() });
 
+const listQuery = pageQuery.extend({
+  limit: pageQuery.shape.limit.unwrap().default(20),
+  after: z.coerce.number().int().positive().optional(),
+});
+
 /** Deployments of an app and their logs. */
 export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsyncZod {
   return async (api) => {
     api.get(
       '/apps/:app/deployments',
-      { config: { right: 'read' }, schema: { params: appParams, response: { 200: deploymentsShape } } },
-      async ({ account, params }) => {
+      {
+        config: { right: 'read' },
+        schema: { params: appParams, querystring: listQuery, response: { 200: deploymentsShape } },
+      },
+      async ({ account, params, query, url }, reply) => {
         const app = await requireApp(deps, account, params.app);
-        return { deployments: (await deps.deployments.list(app.name, 20)).map(describe) };
+        const { limit, after } = query;
+        const found = await deps.deployments.list(app.name, limit + 1, after);
+        const page = found.slice(0, limit);
+        if (found.length > limit) linkNext(url, reply, String(page.at(-1)?.number));
+        return { deployments: page.map(describe) };
       },
     );
 
     api.post(
       '/apps/:app/deployments',
       {
-        config: { right: 'deploy' },
+        config: { right: 'deploy', action: 'deploy again', shown: ['kind'] },
         schema: { params: appParams, body: deployAgainShape, response: { 202: acceptedShape } },
       },
       async ({ account, params, body }, reply) => {
@@ -68,7 +81,10 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
 
     api.post(
       '/apps/:app/deployments/:number/cancel',
-      { config: { right: 'deploy' }, schema: { params: deploymentParams, response: { 200: cancelShape } } },
+      {
+        config: { right: 'deploy', action: 'cancel deployment' },
+        schema: { params: deploymentParams, response: { 200: cancelShape } },
+      },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
         if (!(await deps.deployments.get(app.name, params.number))) throw notFound(params.number);

@@ -21,7 +21,11 @@ export function optionRoutes(deps: Pick<AppRoutesDeps, 'apps'>): FastifyPluginAs
     api.patch(
       '/apps/:app/options',
       {
-        config: { right: 'deploy' },
+        config: {
+          right: 'deploy',
+          action: 'change options',
+          shown: ['memory', 'cpus', 'network', 'swap'],
+        },
         schema: { params: appParams, body: appOptionsChangeShape, response: { 200: appOptionsShape } },
       },
       async ({ account, params, body }) => {

@@ -19,6 +19,7 @@ import {
   tasksShape,
   terminalMessageShape,
 } from './contract.ts';
+import { pageOf, pageQuery } from './paging.ts';
 import { sendLog } from './send-log.ts';
 import { sendTerminal } from './send-terminal.ts';
 
@@ -38,17 +39,21 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
   return async (api) => {
     api.get(
       '/apps/:app/tasks',
-      { config: { right: 'read' }, schema: { params: appParams, response: { 200: tasksShape } } },
-      async ({ account, params }) => {
-        const app = await requireApp(deps, account, params.app);
-        return { tasks: (await deps.tasks.list(app.name)).map(describe) };
+      {
+        config: { right: 'read' },
+        schema: { params: appParams, querystring: pageQuery, response: { 200: tasksShape } },
+      },
+      async (request, reply) => {
+        const app = await requireApp(deps, request.account, request.params.app);
+        const tasks = await deps.tasks.list(app.name);
+        return { tasks: pageOf(tasks, ({ number }) => number, request, reply).map(describe) };
       },
     );
 
     api.post(
       '/apps/:app/tasks',
       {
-        config: { right: 'deploy' },
+        config: { right: 'deploy', action: 'run task' },
         schema: { params: appParams, body: newTaskShape, response: { 202: acceptedShape } },
       },
       async ({ account, params, body }, reply) => {
@@ -85,7 +90,10 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
 
     api.post(
       '/apps/:app/tasks/:number/cancel',
-      { config: { right: 'deploy' }, schema: { params: taskParams, response: { 200: cancelShape } } },
+      {
+        config: { right: 'deploy', action: 'cancel task' },
+        schema: { params: taskParams, response: { 200: cancelShape } },
+      },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
         const { number } = await requireTask(deps, app, params.number);
@@ -110,7 +118,11 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
 
     api.post(
       '/apps/:app/tasks/:number/terminal',
-      { config: { right: 'deploy' }, schema: { params: taskParams, body: terminalMessageShape } },
+      {
+        // Every key that is pressed is one.
+        config: { right: 'deploy', action: false },
+        schema: { params: taskParams, body: terminalMessageShape },
+      },
       async ({ account, params, body }, reply) => {
         const { id } = await requireTerminal(deps, account, params);
         const { hello, ...message } = body;

@@ -6,6 +6,7 @@ import { UserError } from '../errors.ts';
 import type { PortRange, TcpPortStore } from '../store/tcp-port-store.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
 import { tcpListShape, tcpShape } from './contract.ts';
+import { pageOf, pageQuery } from './paging.ts';
 
 export type TcpRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
   tcpPorts: TcpPortStore;
@@ -19,19 +20,26 @@ export function tcpRoutes(deps: TcpRoutesDeps): FastifyPluginAsyncZod {
   return async (api) => {
     api.get(
       '/tcp',
-      { config: { right: 'token' }, schema: { response: { 200: tcpListShape } } },
-      async ({ account }) => {
-        const apps = (await deps.apps.list()).filter(({ name }) => canRead(account, name));
+      {
+        config: { right: 'token' },
+        schema: { querystring: pageQuery, response: { 200: tcpListShape } },
+      },
+      async (request, reply) => {
+        const apps = (await deps.apps.list()).filter(({ name }) => canRead(request.account, name));
         const tcp = await Promise.all(
           apps.map(async ({ name }) => ({ app: name, port: await deps.tcpPorts.get(name) })),
         );
-        return { tcp: tcp.flatMap(({ app, port }) => (port === undefined ? [] : [{ app, port }])) };
+        const enabled = tcp.flatMap(({ app, port }) => (port === undefined ? [] : [{ app, port }]));
+        return { tcp: pageOf(enabled, ({ app }) => app, request, reply) };
       },
     );
 
     api.put(
       '/apps/:app/tcp',
-      { config: { right: 'deploy' }, schema: { params: appParams, response: { 200: tcpShape } } },
+      {
+        config: { right: 'deploy', action: 'enable tcp' },
+        schema: { params: appParams, response: { 200: tcpShape } },
+      },
       async ({ account, params }) => {
         const app = await requireApp(deps, account, params.app);
         const enabled = await deps.tcpPorts.get(app.name);
@@ -42,7 +50,10 @@ export function tcpRoutes(deps: TcpRoutesDeps): FastifyPluginAsyncZod {
 
     api.delete(
       '/apps/:app/tcp',
-      { config: { right: 'deploy' }, schema: { params: appParams, response: { 204: z.null() } } },
+      {
+        config: { right: 'deploy', action: 'disable tcp' },
+        schema: { params: appParams, response: { 204: z.null() } },
+      },
       async ({ account, params }, reply) => {
         const app = await requireApp(deps, account, params.app);
         await deps.tcpPorts.disable(app.name);

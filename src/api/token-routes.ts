@@ -5,6 +5,7 @@ import { parseExpiry, problemWithTokenName, type Token } from '../domain/token.t
 import { UserError } from '../errors.ts';
 import type { TokenStore } from '../store/token-store.ts';
 import { madeTokenShape, newTokenShape, type tokenShape, tokensShape, whoamiShape } from './contract.ts';
+import { pageOf, pageQuery } from './paging.ts';
 
 export type TokenRoutesDeps = { tokens: TokenStore };
 
@@ -24,13 +25,18 @@ export function tokenRoutes({ tokens }: TokenRoutesDeps): FastifyPluginAsyncZod 
 
     api.get(
       '/tokens',
-      { config: { right: 'admin' }, schema: { response: { 200: tokensShape } } },
-      async () => ({ tokens: (await tokens.list()).map(describe) }),
+      { config: { right: 'admin' }, schema: { querystring: pageQuery, response: { 200: tokensShape } } },
+      async (request, reply) => ({
+        tokens: pageOf(await tokens.list(), keyOf, request, reply).map(describe),
+      }),
     );
 
     api.post(
       '/tokens',
-      { config: { right: 'admin' }, schema: { body: newTokenShape, response: { 201: madeTokenShape } } },
+      {
+        config: { right: 'admin', action: 'create token', shown: ['name', 'scopes', 'expires'] },
+        schema: { body: newTokenShape, response: { 201: madeTokenShape } },
+      },
       async ({ account, body }, reply) => {
         const problem = problemWithTokenName(body.name);
         if (problem) throw new UserError('INVALID', problem);
@@ -54,6 +60,7 @@ export function tokenRoutes({ tokens }: TokenRoutesDeps): FastifyPluginAsyncZod 
         return reply
           .status(201)
           .header('cache-control', 'no-store')
+          .header('location', `/api/v1/tokens/${made.token.tokenId}`)
           .send({ ...describe({ ...made.token, lastUsedAt: undefined }), token: made.secret });
       },
     );
@@ -61,7 +68,7 @@ export function tokenRoutes({ tokens }: TokenRoutesDeps): FastifyPluginAsyncZod 
     api.delete(
       '/tokens/:id',
       {
-        config: { right: 'admin' },
+        config: { right: 'admin', action: 'revoke token' },
         schema: { params: z.object({ id: z.string() }), response: { 204: z.null() } },
       },
       async ({ params }, reply) => {
@@ -78,6 +85,11 @@ export function tokenRoutes({ tokens }: TokenRoutesDeps): FastifyPluginAsyncZod 
       },
     );
   };
+}
+
+/** In the order they were made. */
+function keyOf({ createdAt, tokenId }: Token): string {
+  return `${createdAt.toISOString()} ${tokenId}`;
 }
 
 function describe(token: Token & { lastUsedAt: Date | undefined }): z.infer<typeof tokenShape> {

@@ -33,7 +33,7 @@ export function volumeRoutes(deps: VolumeRoutesDeps): FastifyPluginAsyncZod {
     api.post(
       '/apps/:app/volumes',
       {
-        config: { right: 'deploy' },
+        config: { right: 'deploy', action: 'add volume', shown: ['name', 'path'] },
         schema: { params: appParams, body: volumeShape, response: { 201: volumesShape } },
       },
       async ({ account, params, body }, reply) => {
@@ -49,7 +49,7 @@ export function volumeRoutes(deps: VolumeRoutesDeps): FastifyPluginAsyncZod {
     api.delete(
       '/apps/:app/volumes/:volume',
       {
-        config: { right: 'deploy' },
+        config: { right: 'deploy', action: 'remove volume' },
         schema: {
           params: appParams.extend({ volume: z.string() }),
           querystring: z.object({ deleteData: z.enum(['true', 'false']).default('false') }),

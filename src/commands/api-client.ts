@@ -16,6 +16,22 @@ export async function call<Shape extends z.ZodType>(
   return (await response.json()) as z.infer<Shape>;
 }
 
+/** All pages of a list, or the first `most` items. */
+export async function collect<Shape extends z.ZodType<Record<Name, unknown[]>>, const Name extends string>(
+  path: string,
+  name: Name,
+  most = Number.POSITIVE_INFINITY,
+): Promise<z.infer<Shape>[Name]> {
+  const items: unknown[] = [];
+  let next: string | undefined = `${path}${path.includes('?') ? '&' : '?'}limit=${Math.min(most, 100)}`;
+  while (next !== undefined && items.length < most) {
+    const response = await request('GET', next);
+    items.push(...((await response.json()) as z.infer<Shape>)[name]);
+    next = /^<\/api\/v1([^>]+)>; rel="next"$/.exec(response.headers.get('link') ?? '')?.[1];
+  }
+  return items.slice(0, most) as z.infer<Shape>[Name];
+}
+
 export async function request(
   method: string,
   path: string,

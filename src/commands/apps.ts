@@ -1,9 +1,9 @@
 import type { appsShape } from '../api/contract.ts';
-import { call } from './api-client.ts';
+import { collect } from './api-client.ts';
 import { printJson, printTable } from './print.ts';
 
 export async function listApps(options: { json?: boolean }): Promise<void> {
-  const { apps } = await call<typeof appsShape>('GET', '/apps');
+  const apps = await collect<typeof appsShape, 'apps'>('/apps', 'apps');
   if (options.json) return printJson(apps);
   if (apps.length === 0) return console.error('no apps yet; the first push of one creates it');
   printTable(

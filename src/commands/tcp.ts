@@ -1,5 +1,5 @@
 import type { tcpListShape, tcpShape } from '../api/contract.ts';
-import { appName, call, request } from './api-client.ts';
+import { appName, call, collect, request } from './api-client.ts';
 import { printJson, printTable } from './print.ts';
 
 type Options = { app?: string; json?: boolean };
@@ -20,7 +20,7 @@ export async function disableTcp(options: Options): Promise<void> {
 }
 
 export async function listTcp(options: Options): Promise<void> {
-  const { tcp } = await call<typeof tcpListShape>('GET', '/tcp');
+  const tcp = await collect<typeof tcpListShape, 'tcp'>('/tcp', 'tcp');
   if (options.json) return printJson(tcp);
   printTable(
     ['APP', 'PORT'],

@@ -1,11 +1,11 @@
 import type { madeTokenShape, tokensShape, whoamiShape } from '../api/contract.ts';
-import { call, request } from './api-client.ts';
+import { call, collect, request } from './api-client.ts';
 import { printJson, printTable } from './print.ts';
 
 type Json = { json?: boolean };
 
 export async function listTokens({ json }: Json): Promise<void> {
-  const { tokens } = await call<typeof tokensShape>('GET', '/tokens');
+  const tokens = await collect<typeof tokensShape, 'tokens'>('/tokens', 'tokens');
   if (json) return printJson(tokens);
   printTable(
     ['ID', 'NAME', 'MAY', 'BY', 'EXPIRES', 'LAST USED'],

@@ -3,6 +3,7 @@ import { Git } from 'node-git-server';
 import type { Refusal } from '../access/authenticator.ts';
 import { type Account, canDeploy } from '../domain/account.ts';
 import { type AppName, parseAppName, problemWithAppName } from '../domain/app.ts';
+import type { RecordAudit } from '../domain/audit.ts';
 import { type Credentials, parseCredentials } from '../domain/credentials.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { UserError } from '../errors.ts';
@@ -23,6 +24,7 @@ export type GitEndpointOptions = {
   authenticate: Authenticate;
   /** Where a request comes from. */
   addressOf: (req: IncomingMessage) => string;
+  recordAudit: RecordAudit;
   may: (account: Account, app: AppName, action: 'read' | 'deploy') => boolean;
   /** Throws a UserError with a text for the pusher while no push can be accepted. */
   ensureReady: () => Promise<void>;
@@ -64,7 +66,7 @@ export const defaultGitLimits: GitLimits = {
   waitingTransfers: 256,
 };
 
-type Admitted = { route: GitRoute; app: AppName; account: Account };
+type Admitted = { route: GitRoute; app: AppName; account: Account; address: string };
 
 /**
  * git's smart HTTP protocol, mounted before everything else on a plain http.Server.
@@ -130,8 +132,10 @@ export class GitEndpoint {
       throw new GitRefusal(404, `"${safeText(route.name)}" cannot be an app: ${problem}`);
     }
 
-    const account = await this.#authenticate(req);
-    await this.#authorise({ route, app, account });
+    const address = this.#options.addressOf(req);
+    const account = await this.#authenticate(req, address);
+    const admitted = { route, app, account, address };
+    await this.#authorise(admitted);
     const closed = closing(res);
     const release = await this.#slots.acquire(account.tokenId, closed);
     if (closed.aborted) return release?.();
@@ -140,16 +144,15 @@ export class GitEndpoint {
     }
     try {
       await (route.method === 'GET'
-        ? this.#advertise({ route, app, account }, req, res)
-        : this.#exchange({ route, app, account }, req, res, release));
+        ? this.#advertise(admitted, req, res)
+        : this.#exchange(admitted, req, res, release));
     } finally {
       release();
     }
   }
 
-  async #authenticate(req: IncomingMessage): Promise<Account> {
-    const { authenticate, addressOf } = this.#options;
-    const answer = await authenticate(parseCredentials(req.headers.authorization), addressOf(req));
+  async #authenticate(req: IncomingMessage, address: string): Promise<Account> {
+    const answer = await this.#options.authenticate(parseCredentials(req.headers.authorization), address);
     if (!('refused' in answer)) return answer;
     const { status, refused, hint, retryAfter } = answer;
     throw new GitRefusal(status, `${safeText(refused)}\nhint: ${hint}`, {
@@ -158,14 +161,17 @@ export class GitEndpoint {
     });
   }
 
-  async #authorise({ route, app, account }: Admitted): Promise<void> {
-    const { may, appExists, repositories, ensureReady } = this.#options;
+  async #authorise({ route, app, account, address }: Admitted): Promise<void> {
+    const { may, appExists, repositories, ensureReady, recordAudit } = this.#options;
     const isPush = route.service === 'receive-pack';
     const exists = await appExists(app);
     const isKnown = exists && (may(account, app, 'read') || may(account, app, 'deploy'));
     const isAllowed =
       may(account, app, isPush ? 'deploy' : 'read') && (exists || (isPush && canDeploy(account, app)));
     if (!isAllowed) {
+      const { tokenId, name: by } = account;
+      if (isPush)
+        await recordAudit({ by, tokenId, address, app, action: 'push', what: '', result: 'FORBIDDEN' });
       // Who may not know that an app exists reads the same as about one that does not.
       if (!isKnown) throw new GitRefusal(404, `app "${app}" not found or not yours`);
       throw new GitRefusal(
@@ -192,14 +198,14 @@ export class GitEndpoint {
   }
 
   async #exchange(
-    { route, app, account }: Admitted,
+    { route, app, account, address }: Admitted,
     req: IncomingMessage,
     res: ServerResponse,
     release: Release,
   ): Promise<void> {
     const { pushes, logger, repositories } = this.#options;
     const isPush = route.service === 'receive-pack';
-    const context = { app, account, isWatched: () => !res.destroyed, uploaded: release };
+    const context = { app, account, address, isWatched: () => !res.destroyed, uploaded: release };
     const exchange = new GitExchange({
       repositoryPath: repositories.path(app),
       service: route.service,

@@ -45,9 +45,9 @@ export class HookConversation {
     if (!context) throw new Error(`no push runs as process ${request.pid}`);
     context.uploaded();
     const { updates, options } = request;
-    const { app, account, isWatched } = context;
+    const { app, account, address, isWatched } = context;
     return this.#options.receivePush(
-      { app, account, updates, options, isWatched },
+      { app, account, address, updates, options, isWatched },
       (line) => this.#print(line),
       this.#left.signal,
     );

@@ -4,6 +4,7 @@ import type { AppName } from '../domain/app.ts';
 export type PushContext = {
   app: AppName;
   account: Account;
+  address: string;
   /** False once the pusher's connection is gone. */
   isWatched: () => boolean;
   /** git has called the hook: the upload is over and stored. */

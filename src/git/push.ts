@@ -7,6 +7,8 @@ export type RefUpdate = { ref: string; oldSha: string; newSha: string };
 export type Push = {
   app: AppName;
   account: Account;
+  /** Where it comes from. */
+  address: string;
   updates: readonly RefUpdate[];
   options: readonly string[];
   /** False once the pusher's connection is gone; git goes on without it. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type App, shortSha } from '../domain/app.ts';
+import type { RecordAudit } from '../domain/audit.ts';
 import { type Deployment, type DeploymentState, isFinal } from '../domain/deployment.ts';
 import { type LogLine, renderLogLine } from '../domain/log-line.ts';
 import { safeText } from '../domain/safe-text.ts';
@@ -22,6 +23,7 @@ export type ReceiveDeps = {
   logs: LogReader;
   repositories: Repositories;
   branches: BranchKeeper;
+  recordAudit: RecordAudit;
 };
 
 type Say = (line: LogLine) => Promise<void>;
@@ -35,7 +37,10 @@ export function receivePushes(deps: ReceiveDeps): ReceivePush {
     const live = app.live === undefined ? undefined : await deps.releases.get(app.name, app.live);
     const decision = decidePush(push.updates, push.options, { branch: app.branch, liveCommit: live?.commit });
     // A push that is refused leaves no app behind.
-    if (!known && decision.refs.some((ref) => ref.kind !== 'refuse')) await deps.apps.create(push.app);
+    if (!known && decision.refs.some((ref) => ref.kind !== 'refuse')) {
+      await deps.apps.create(push.app);
+      await audit(deps, push, 'create app', '');
+    }
 
     const reports: RefReport[] = [];
     for (const [index, ref] of decision.refs.entries()) {
@@ -61,8 +66,10 @@ type PushedRef = {
 async function carryOut(deps: ReceiveDeps, pushed: PushedRef, decision: RefDecision): Promise<RefReport> {
   switch (decision.kind) {
     case 'store':
+      await audit(deps, pushed.push, 'push', decision.ref);
       return { ref: decision.ref, status: 'ok' };
     case 'refuse':
+      await audit(deps, pushed.push, 'push', pushed.update.ref, decision.reason);
       for (const line of decision.lines) await pushed.say(line);
       return { ref: decision.ref, status: 'refused', reason: decision.reason };
     case 'deploy':
@@ -94,6 +101,7 @@ async function deployRef(
     noCache: options.noCache,
     image: undefined,
   });
+  await audit(deps, push, 'push', `${branch} ${shortSha(commit)} -> ${number}`);
   await deps.queue.wake(app.name);
   // The worker is on its way; nothing is collected before the pin is there, because nothing but us collects.
   const pinned = repository.pin(String(number), commit);
@@ -124,6 +132,17 @@ async function deployRef(
   } finally {
     unwatch();
   }
+}
+
+async function audit(
+  { recordAudit }: ReceiveDeps,
+  { app, account, address }: Push,
+  action: string,
+  what: string,
+  result = 'ok',
+): Promise<void> {
+  const { name: by, tokenId } = account;
+  await recordAudit({ by, tokenId, address, app, action, what: safeText(what), result: safeText(result) });
 }
 
 async function verdict(

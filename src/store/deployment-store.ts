@@ -54,9 +54,10 @@ export class DeploymentStore {
     return fields.state ? parseDeployment(app, number, fields) : undefined;
   }
 
-  /** The newest ones first. */
-  async list(app: AppName, count: number): Promise<Deployment[]> {
-    const last = Number((await this.#redis.hget(keys.app(app), 'seq')) ?? 0);
+  /** The newest ones first, of those with a number below `before`. */
+  async list(app: AppName, count: number, before = Number.POSITIVE_INFINITY): Promise<Deployment[]> {
+    const newest = Number((await this.#redis.hget(keys.app(app), 'seq')) ?? 0);
+    const last = Math.min(newest, before - 1);
     const numbers = Array.from({ length: Math.min(count, last) }, (_, index) => last - index);
     const found = await Promise.all(numbers.map((number) => this.get(app, number)));
     return found.filter((deployment) => deployment !== undefined);

@@ -34,6 +34,7 @@ export const keys = {
   tokens: `${prefix}:tokens`,
   /** Token id to when it was last used. */
   tokenUses: `${prefix}:token-uses`,
+  audit: `${prefix}:audit`,
   /** One channel for hints that save a poll; losing a message costs time, never correctness. */
   channel: `${prefix}:events`,
   bull: `${prefix}:bull`,

@@ -48,7 +48,7 @@ export class TokenStore {
     return text ? parseToken(text) : undefined;
   }
 
-  /** By their names. */
+  /** In the order they were made. */
   async list(): Promise<(Token & { lastUsedAt: Date | undefined })[]> {
     const [texts, uses] = await Promise.all([
       this.#redis.hvals(keys.tokens),
@@ -57,7 +57,7 @@ export class TokenStore {
     return texts
       .map(parseToken)
       .map((token) => ({ ...token, lastUsedAt: dateOf(uses[token.tokenId]) }))
-      .sort((a, b) => a.name.localeCompare(b.name) || a.tokenId.localeCompare(b.tokenId));
+      .sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime() || (a.tokenId < b.tokenId ? -1 : 1));
   }
 
   /** The only administrator's token that still works stays: without one nobody could make another. */

@@ -55,6 +55,7 @@ export async function startGitRig({ limits, maxPushBytes = 512 * 1024 * 1024 }: 
         return { status: 429, refused: 'too many attempts', hint: 'wait a minute', retryAfter: 60 };
       return { status: 401, refused: 'the token is missing or wrong', hint: 'use another' };
     },
+    recordAudit: async () => {},
     addressOf: (req) => req.socket.remoteAddress ?? '',
     may: (account, name, action) => (action === 'deploy' ? canDeploy(account, name) : canRead(account, name)),
     ensureReady: () => script.ensureReady(),

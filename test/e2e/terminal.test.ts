@@ -1,6 +1,10 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { localDocker } from '../support/base-image.ts';
+import { Line } from '../support/line.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 import { Terminal } from '../support/terminal.ts';
 
@@ -137,6 +141,96 @@ describe('gantry run between two terminals', () => {
     expect(await taskContainers()).toEqual([]);
   });
 
+  test('goes on where it was when the line is cut, and nothing is lost', async () => {
+    using line = await Line.to(rig.port);
+    const url = `http://127.0.0.1:${line.port}`;
+    const terminal = Terminal.openAt(rig, url, 100, 30, 'run', 'tools', '--', 'sh');
+    await terminal.sees('0 READY> ');
+    terminal.type('stty -echo; n=0; while [ $n -lt 40 ]; do n=$((n+1)); echo "tick $n"; sleep 0.1; done\r');
+    await terminal.sees('\ntick 1\r\n');
+    line.cut();
+    await terminal.sees('the connection to the server is lost; waiting for it to come back');
+    line.mend();
+    await terminal.sees('it is back');
+    await terminal.sees('\ntick 40\r\n');
+    const ticks = Array.from({ length: 40 }, (_, index) => String(index + 1));
+    expect(Array.from(terminal.screen.matchAll(/tick (\d+)\r\n/g), ([, tick]) => tick)).toEqual(ticks);
+    terminal.type('exit 5\r');
+    expect(await terminal.ended).toBe(5);
+    expect(terminal.screen).toMatch(wasRestored);
+  });
+
+  test('leaves with Ctrl-C when the line stays cut, and says how to cancel', async () => {
+    using line = await Line.to(rig.port);
+    const terminal = Terminal.openAt(
+      rig,
+      `http://127.0.0.1:${line.port}`,
+      100,
+      30,
+      'run',
+      'tools',
+      '--',
+      'sh',
+    );
+    await terminal.sees('0 READY> ');
+    line.cut();
+    await terminal.sees('Ctrl-C to leave');
+    terminal.type('\x03');
+    expect(await terminal.ended).toBe(8);
+    expect(terminal.screen).toContain(`gantry tasks cancel ${numberOf(terminal)} --app tools`);
+    expect(terminal.screen).toMatch(wasRestored);
+    await until('it is over', async () => (await task(numberOf(terminal))).state === 'FAILED');
+    expect(await taskContainers()).toEqual([]);
+  });
+
+  test('goes on when Redis is killed', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    process.kill(await rig.redisPid(), 'SIGKILL');
+    terminal.type('echo "after $((40 + 2))"\r');
+    await terminal.sees('\nafter 42\r\n');
+    terminal.type('exit 6\r');
+    expect(await terminal.ended).toBe(6);
+    expect(terminal.screen).toMatch(wasRestored);
+  });
+
+  test('ends with a restart of Gantry, and says so', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    await rig.stop();
+    expect(await taskContainers()).toEqual([]);
+    await rig.start();
+    expect(await terminal.ended).toBe(1);
+    expect(terminal.screen).toContain('error: Gantry was stopped; a terminal cannot be taken up again');
+    expect(terminal.screen).toMatch(wasRestored);
+  });
+
+  test('is nobody else’s to see or to type in', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    const path = `http://127.0.0.1:${rig.port}/api/v1/apps/tools/tasks/${numberOf(terminal)}/terminal`;
+    const authorization = `Bearer ${await rig.createToken('admin', ['admin'])}`;
+    const body = JSON.stringify({ first: 1, parts: [{ input: 'aWQK' }], received: 0, handled: 0 });
+    const typed = await fetch(path, {
+      method: 'POST',
+      headers: { authorization, 'content-type': 'application/json' },
+      body,
+    });
+    const watched = await fetch(path, { headers: { authorization } });
+    expect([typed.status, watched.status]).toEqual([403, 403]);
+    terminal.type('exit\r');
+    expect(await terminal.ended).toBe(0);
+  });
+
+  test('takes a lot of input, typed ahead', async () => {
+    const terminal = run('sh', '-c', 'stty -echo; echo ready; head -n 20000 | md5sum');
+    await terminal.sees('ready');
+    const lines = Array.from({ length: 20_000 }, (_, index) => `line ${index} of what was pasted\n`).join('');
+    terminal.type(lines);
+    await terminal.sees(createHash('md5').update(lines).digest('hex'));
+    expect(await terminal.ended).toBe(0);
+  });
+
   test('what is typed and shown is in no log', async () => {
     const terminal = run('sh');
     await terminal.sees('0 READY> ');
@@ -149,6 +243,20 @@ describe('gantry run between two terminals', () => {
     const logs = await rig.gantry('tasks', 'logs', String(numberOf(terminal)), '--app', 'tools');
     expect(logs.stderr).toContain('the task has a terminal of admin; what that shows is not kept');
     expect(logs.stdout).toBe('');
+    const folder = join(rig.dataDir, 'redis');
+    const files = await readdir(folder, { recursive: true, withFileTypes: true });
+    const stored = files
+      .filter((file) => file.isFile())
+      .map((file) => readFileSync(join(file.path, file.name)));
+    expect(stored.length).toBeGreaterThan(0);
+    for (const word of [
+      'correct-horse',
+      Buffer.from('correct-horse-battery').toString('base64'),
+      ':person',
+      ':command',
+    ])
+      expect(stored.some((bytes) => bytes.includes(word))).toBe(false);
+    expect(await rig.log()).not.toContain('correct-horse');
   });
 
   test('a command that is not there is named', async () => {

@@ -20,13 +20,18 @@ export class Terminal {
   }
 
   static open(rig: Rig, columns: number, rows: number, ...args: string[]): Terminal {
+    return Terminal.openAt(rig, `http://127.0.0.1:${rig.port}`, columns, rows, ...args);
+  }
+
+  /** With the server at another address. */
+  static openAt(rig: Rig, url: string, columns: number, rows: number, ...args: string[]): Terminal {
     const words = [process.execPath, cli, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
     // `script` ends as the command does, and before it the shell says how the terminal was left.
-    const command = `stty rows ${rows} cols ${columns}; ${words.join(' ')}; code=$?; stty -a | grep -o '[-]*icanon\\|[-]*echo ' ; exit $code`;
+    const command = `trap : INT; stty rows ${rows} cols ${columns}; ${words.join(' ')}; code=$?; stty -a | grep -o '[-]*icanon\\|[-]*echo ' ; exit $code`;
     const script = spawn('script', ['--quiet', '--return', '--flush', '--command', command, '/dev/null'], {
       env: {
         ...rig.env,
-        GANTRY_URL: `http://127.0.0.1:${rig.port}`,
+        GANTRY_URL: url,
         SHELL: '/bin/sh',
         TERM: 'vt220',
       },

@@ -184,6 +184,24 @@ program
   );
 
 program
+  .command('releases')
+  .description('what was live, what each release changed, and which can be brought back')
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/releases.ts')).listReleases(options),
+  );
+program
+  .command('rollback')
+  .description('bring an earlier release back, with its image, variables and options; nothing is built')
+  .argument('[version]', 'v12; default: the one that was live before')
+  .option(...appOption)
+  .option('--detach', 'return once it is queued')
+  .action(async (version: string | undefined, options: { app?: string; detach?: boolean }) =>
+    (await import('./commands/deploy-again.ts')).rollBack(version, options),
+  );
+
+program
   .command('run')
   .description('run a command in a container of the live release: gantry run [APP] -- rake db:migrate')
   .argument('<command...>')
@@ -243,9 +261,27 @@ const deploys = program.command('deploys').description("an app's deployments");
 deploys
   .command('list', { isDefault: true })
   .option(...appOption)
+  .option('--limit <number>', 'how many (default: 20)')
   .option('--json')
-  .action(async (options: { app?: string; json?: boolean }) =>
+  .action(async (options: { app?: string; limit?: string; json?: boolean }) =>
     (await import('./commands/deploys.ts')).listDeploys(options),
+  );
+deploys
+  .command('show')
+  .argument('<number>')
+  .option(...appOption)
+  .option('--json')
+  .action(async (number: string, options: { app?: string; json?: boolean }) =>
+    (await import('./commands/deploys.ts')).showDeploy(number, options),
+  );
+deploys
+  .command('retry')
+  .description('deploy the commit of an earlier deployment again, with the variables as they are now')
+  .argument('<number>')
+  .option(...appOption)
+  .option('--detach', 'return once it is queued')
+  .action(async (number: string, options: { app?: string; detach?: boolean }) =>
+    (await import('./commands/deploy-again.ts')).retryDeploy(number, options),
   );
 deploys
   .command('cancel')

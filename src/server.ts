@@ -19,6 +19,8 @@ import { HookSocket } from './git/hook-socket.ts';
 import { PushRegistry } from './git/push-registry.ts';
 import { receivePushes } from './git/receive.ts';
 import { Repositories } from './git/repositories.ts';
+import { retry } from './git/retry.ts';
+import { rollBack } from './git/roll-back.ts';
 import type { Logger } from './logger.ts';
 import { CronSchedule } from './queue/cron-schedule.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
@@ -132,7 +134,13 @@ export async function startServer(
     recordAudit,
     may: (account, app, action) => (action === 'read' ? canRead : canDeploy)(account, app),
     appExists: async (app) => (await apps.get(app)) !== undefined,
-    ensureReady: () => ensureQueue(hasty),
+    ensureReady: async (app) => {
+      await ensureQueue(hasty);
+      const live = (await apps.get(app))?.live;
+      const deployment = live === undefined ? undefined : await deployments.get(app, live);
+      // Git decides on the branch as it sees it what there is to push.
+      if (deployment?.state === 'live') await branches.follow(deployment);
+    },
   });
   const hookSocket = new HookSocket({
     path: paths.hookSocket,
@@ -164,12 +172,15 @@ export async function startServer(
   });
   void finished.putAllAway();
 
+  const goBack = rollBack({ apps, deployments, releases, queue });
   const api = await createApi({
     apps,
     deployments,
     volumes: new VolumeStore(hasty),
     logs,
     deployAgain: deployAgain({ deployments, releases, queue, repositories }),
+    rollBack: goBack,
+    retry: retry({ deployments, releases, queue, repositories, rollBack: goBack }),
     tasks: new TaskStore(hasty, sealer),
     terminals: new TerminalChannels(hasty, keep(patientRedis(redisAddress)), sealer),
     releases,

@@ -25,6 +25,7 @@ import type { Logger } from './logger.ts';
 import { CronSchedule, CronWorker } from './queue/cron-schedule.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
 import { DeployWorker } from './queue/deploy-worker.ts';
+import { planGoBack } from './queue/plan-go-back.ts';
 import { Reconciler } from './queue/reconciler.ts';
 import { TaskQueue } from './queue/task-queue.ts';
 import { TaskWorker } from './queue/task-worker.ts';
@@ -126,17 +127,20 @@ export async function startWorker(
     runHook: (run) => runHook(config, sandbox, run),
     allocateSubnet: async (app, taken, network) =>
       subnetAt(config.subnets, await apps.subnetIndex(app, taken.map(subnetIndex), network)),
-    switchRoute: async ({ deployment }, endpoints, image) => {
+    switchRoute: async ({ deployment }, endpoints, image, back) => {
       const answer = await deployments.switchRoute(
         deployment.app,
         deployment.number,
         fence,
         endpoints,
         image,
+        back,
       );
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
+      if (back) await volumes.follow(deployment.app, back.options);
       return answer.version;
     },
+    planGoBack: ({ deployment }) => planGoBack({ apps, deployments, releases }, deployment),
     pauseRoute: async (app) => {
       const answer = await deployments.pauseRoute(app, fence);
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
@@ -180,6 +184,7 @@ export async function startWorker(
     task: (app, number) => tasks.get(app, number),
     releases: (app) => releases.numbers(app),
     keepReleases: config.keepReleases,
+    markFreed: (app, number) => releases.markFreed(app, number),
     forgetRelease: (app, number) => releases.forget(app, number),
     desired: (app) => deployments.desired(app),
     options: (app) => apps.options(app),
@@ -193,11 +198,11 @@ export async function startWorker(
   const untidy = new Set((await apps.list()).map(({ name }) => name));
   const tidyImages = async (app: AppName): Promise<void> => {
     untidy.add(app);
-    await sweepImages(sweep, app);
+    const { isDone } = await sweepImages(sweep, app);
     const live = (await apps.get(app))?.live;
     const release = live === undefined ? undefined : await releases.get(app, live);
     await cron.match(app, release?.cron ?? []);
-    untidy.delete(app);
+    if (isDone) untidy.delete(app);
   };
   const cronWorker = new CronWorker({ connection: connect(), tasks, taskQueue, logger });
   const taskWorker = new TaskWorker({
@@ -228,6 +233,7 @@ export async function startWorker(
     deps: {
       apps,
       deployments,
+      releases,
       routes,
       tcpPorts: new TcpPortStore(redis),
       tools: (lease) => toolsFor(lease.fence),

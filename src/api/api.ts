@@ -15,6 +15,7 @@ import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
 import { describeApi } from './openapi.ts';
 import { optionRoutes } from './option-routes.ts';
+import { type ReleaseRoutesDeps, releaseRoutes } from './release-routes.ts';
 import { authorise, demandRights } from './rights.ts';
 import { type TaskRoutesDeps, taskRoutes } from './task-routes.ts';
 import { type TcpRoutesDeps, tcpRoutes } from './tcp-routes.ts';
@@ -24,6 +25,7 @@ import { type VolumeRoutesDeps, volumeRoutes } from './volume-routes.ts';
 export type ApiDeps = AppRoutesDeps &
   AuditRoutesDeps &
   DeploymentRoutesDeps &
+  ReleaseRoutesDeps &
   TaskRoutesDeps &
   TcpRoutesDeps &
   TokenRoutesDeps &
@@ -81,6 +83,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     await inner.register(deploymentRoutes(deps), { prefix: '/api/v1' });
     await inner.register(tokenRoutes(deps), { prefix: '/api/v1' });
     await inner.register(auditRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(releaseRoutes(deps), { prefix: '/api/v1' });
   });
   return api as unknown as FastifyInstance;
 }

@@ -41,16 +41,37 @@ export const tcpShape = z.object({ app: z.string(), port: z.number() });
 
 export const tcpListShape = z.object({ tcp: z.array(tcpShape) });
 
+/** Names of variables; never values. */
+export const envChangesShape = z.object({
+  added: z.array(z.string()),
+  changed: z.array(z.string()),
+  removed: z.array(z.string()),
+});
+
 export const deploymentShape = z.object({
   number: z.number(),
   state: z.string(),
   trigger: z.string(),
   commit: z.string(),
   subject: z.string(),
+  branch: z.string(),
   by: z.string(),
+  /** The step that failed. */
+  step: z.string().nullable(),
   reason: z.string().nullable(),
+  supersededBy: z.number().nullable(),
+  /** The release a rollback brings back. */
+  rollbackTo: z.number().nullable(),
+  /** Against the release before; `null` until it begins. */
+  env: envChangesShape.nullable(),
+  /** How often a worker began it. */
+  runs: z.number(),
   createdAt: z.string(),
+  startedAt: z.string().nullable(),
   endedAt: z.string().nullable(),
+  /** Seconds in the queue and at work, so far. */
+  waited: z.number(),
+  took: z.number().nullable(),
 });
 
 const cells = z.number().int().min(1).max(10_000);
@@ -72,6 +93,27 @@ export const terminalMessageShape = z.strictObject({
   handled: z.number().int().min(0),
   hello: z.boolean().optional(),
 });
+
+export const releaseShape = z.object({
+  number: z.number(),
+  commit: z.string(),
+  subject: z.string(),
+  by: z.string(),
+  trigger: z.string(),
+  rollbackTo: z.number().nullable(),
+  /** Bytes. */
+  imageSize: z.number().nullable(),
+  /** Against the release before; `null` when that was not recorded. */
+  env: envChangesShape.nullable(),
+  createdAt: z.string(),
+  live: z.boolean(),
+  /** Heroku's name: its image is kept, and it is not the live one. */
+  eligible_for_rollback: z.boolean(),
+});
+
+export const releasesShape = z.object({ releases: z.array(releaseShape) });
+
+export const rollbackShape = z.object({ number: z.number(), release: z.number() });
 
 export const taskShape = z.object({
   number: z.number(),

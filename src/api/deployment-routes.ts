@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import type { Account } from '../domain/account.ts';
 import type { App } from '../domain/app.ts';
 import type { Deployment } from '../domain/deployment.ts';
 import { UserError } from '../errors.ts';
@@ -14,6 +15,7 @@ import {
   deploymentsShape,
 } from './contract.ts';
 import { linkNext, pageQuery } from './paging.ts';
+import { describeEnvChanges } from './release-routes.ts';
 import { sendLog } from './send-log.ts';
 
 export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
@@ -24,6 +26,8 @@ export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
     app: App,
     again: { kind: 'restart' | 'redeploy'; noCache: boolean; by: string },
   ) => Promise<number>;
+  /** Returns the number of the new deployment. */
+  retry: (app: App, number: number, account: Account) => Promise<number>;
 };
 
 const deploymentParams = appParams.extend({ number: z.coerce.number().int().positive() });
@@ -92,6 +96,22 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
       },
     );
 
+    api.post(
+      '/apps/:app/deployments/:number/retry',
+      {
+        config: { right: 'deploy', action: 'retry deployment' },
+        schema: { params: deploymentParams, response: { 202: acceptedShape } },
+      },
+      async ({ account, params }, reply) => {
+        const app = await requireApp(deps, account, params.app);
+        const number = await deps.retry(app, params.number, account);
+        return reply
+          .status(202)
+          .header('location', `/api/v1/apps/${app.name}/deployments/${number}`)
+          .send({ number });
+      },
+    );
+
     // One JSON object a line, live until the deployment ends: {id, kind, text} and at last {id, end}.
     api.get(
       '/apps/:app/deployments/:number/logs',
@@ -111,17 +131,33 @@ function notFound(number: number): UserError {
   return new UserError('NOT_FOUND', `there is no deploy #${number}`, 'list them: gantry deploys');
 }
 
+/** Not less than none, should the clocks of two machines differ. */
+function secondsBetween(from: Date, to: Date): number {
+  return Math.max(0, to.getTime() - from.getTime()) / 1000;
+}
+
 function describe(deployment: Deployment): z.infer<typeof deploymentShape> {
-  const { number, state, trigger, commit, subject, by, reason, createdAt, endedAt } = deployment;
+  const { number, state, trigger, commit, subject, branch, by, runs } = deployment;
+  const { step, reason, supersededBy, rollbackTo, createdAt, startedAt, endedAt } = deployment;
+  const end = endedAt ?? new Date();
   return {
     number,
     state,
     trigger,
     commit,
     subject,
+    branch,
     by,
+    step: step ?? null,
     reason: reason ?? null,
+    supersededBy: supersededBy ?? null,
+    rollbackTo: rollbackTo ?? null,
+    env: describeEnvChanges(deployment.envChanges),
+    runs,
     createdAt: createdAt.toISOString(),
+    startedAt: startedAt?.toISOString() ?? null,
     endedAt: endedAt?.toISOString() ?? null,
+    waited: secondsBetween(createdAt, startedAt ?? end),
+    took: startedAt ? secondsBetween(startedAt, end) : null,
   };
 }

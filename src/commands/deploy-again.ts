@@ -1,5 +1,6 @@
-import type { acceptedShape } from '../api/contract.ts';
+import type { acceptedShape, rollbackShape } from '../api/contract.ts';
 import { appName, call } from './api-client.ts';
+import { UsageError } from './exit-code.ts';
 import { showLog } from './logs.ts';
 
 type Options = { app?: string; detach?: boolean; cache?: boolean };
@@ -11,6 +12,36 @@ export async function deployAgain(kind: 'restart' | 'redeploy', options: Options
     kind,
     noCache: options.cache === false,
   });
+  await follow(app, number, options);
+}
+
+/** Brings an earlier release back: by default the one that was live before. */
+export async function rollBack(version: string | undefined, options: Options): Promise<void> {
+  if (version !== undefined && !/^v?[1-9]\d{0,8}$/.test(version))
+    throw new UsageError(`"${version}" is no release: write v12 (gantry releases lists them)`);
+  const app = await appName(options.app);
+  const path = `/apps/${app}/releases/${version ?? 'previous'}/rollback`;
+  const { number } = await call<typeof rollbackShape>('POST', path);
+  await follow(app, number, options);
+}
+
+/** Deploys the commit of an earlier deployment again. */
+export async function retryDeploy(text: string, options: Options): Promise<void> {
+  const app = await appName(options.app);
+  const path = `/apps/${app}/deployments/${readNumber(text)}/retry`;
+  const { number } = await call<typeof acceptedShape>('POST', path);
+  await follow(app, number, options);
+}
+
+/** `44` or `#44`. */
+export function readNumber(text: string): string {
+  const number = /^#?([1-9]\d{0,8})$/.exec(text)?.[1];
+  if (number === undefined)
+    throw new UsageError(`"${text}" is no number of a deploy (gantry deploys lists them)`);
+  return number;
+}
+
+async function follow(app: string, number: number, options: Options): Promise<void> {
   if (!options.detach) return showLog({ app: decodeURIComponent(app), deploy: String(number) });
   console.log(`deploy #${number} is queued`);
 }

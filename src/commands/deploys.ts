@@ -1,30 +1,87 @@
-import type { cancelShape, deploymentsShape } from '../api/contract.ts';
+import type { z } from 'zod';
+import type { cancelShape, deploymentShape, deploymentsShape } from '../api/contract.ts';
 import { shortSha } from '../domain/app.ts';
-import { appName, call } from './api-client.ts';
-import { ApiError } from './exit-code.ts';
+import { showEnvChanges } from '../domain/env-changes.ts';
+import { safeText } from '../domain/safe-text.ts';
+import { appName, call, collect } from './api-client.ts';
+import { readNumber } from './deploy-again.ts';
+import { ApiError, UsageError } from './exit-code.ts';
 import { printJson, printTable } from './print.ts';
 
-export async function listDeploys(options: { app?: string; json?: boolean }): Promise<void> {
-  const { deployments } = await call<typeof deploymentsShape>(
-    'GET',
-    `/apps/${await appName(options.app)}/deployments`,
-  );
+type ShownDeployment = z.infer<typeof deploymentShape>;
+
+export async function listDeploys(options: { app?: string; limit?: string; json?: boolean }): Promise<void> {
+  const limit = Number(options.limit ?? 20);
+  if (!Number.isInteger(limit) || limit < 1) throw new UsageError('--limit is a number from 1 on');
+  const path = `/apps/${await appName(options.app)}/deployments`;
+  const deployments = await collect<typeof deploymentsShape, 'deployments'>(path, 'deployments', limit);
   if (options.json) return printJson(deployments);
   printTable(
-    ['DEPLOY', 'STATE', 'COMMIT', 'BY', 'WHEN', 'WHAT'],
-    deployments.map(({ number, state, commit, by, createdAt, reason, subject }) => [
-      `#${number}`,
-      state,
-      shortSha(commit),
-      by,
-      createdAt,
-      reason ?? subject,
+    ['DEPLOY', 'STATE', 'TRIGGER', 'COMMIT', 'BY', 'WHEN', 'TOOK', 'WHAT'],
+    deployments.map((deployment) => [
+      `#${deployment.number}`,
+      deployment.state,
+      triggerOf(deployment),
+      shortSha(deployment.commit),
+      deployment.by,
+      deployment.createdAt,
+      secondsOf(deployment.took),
+      deployment.reason ?? deployment.subject,
     ]),
   );
 }
 
-export async function cancelDeploy(number: string, options: { app?: string }): Promise<void> {
-  const path = `/apps/${await appName(options.app)}/deployments/${encodeURIComponent(number)}/cancel`;
+export async function showDeploy(text: string, options: { app?: string; json?: boolean }): Promise<void> {
+  const app = await appName(options.app);
+  const number = readNumber(text);
+  const deployment = await call<typeof deploymentShape>('GET', `/apps/${app}/deployments/${number}`);
+  if (options.json) return printJson(deployment);
+  for (const [name, value] of rows(deployment)) console.log(`${name.padEnd(10)} ${safeText(value, 500)}`);
+  const name = decodeURIComponent(app);
+  console.error(
+    `log: gantry logs --app ${name} --deploy ${number}${isFailed(deployment) ? `   retry: gantry deploys retry ${number} --app ${name}` : ''}`,
+  );
+}
+
+function rows(deployment: ShownDeployment): [string, string][] {
+  const { number, state, step, reason, supersededBy, by, commit, subject, branch, env, runs } = deployment;
+  const all: [string, string | null][] = [
+    ['deploy', `#${number}`],
+    ['state', state],
+    ['step', step],
+    ['reason', reason],
+    ['by newer', supersededBy === null ? null : `#${supersededBy}`],
+    ['trigger', triggerOf(deployment)],
+    ['by', by],
+    ['commit', commit],
+    ['subject', subject],
+    ['branch', branch],
+    ['variables', env && (showEnvChanges(env) || 'as before')],
+    ['asked', deployment.createdAt],
+    ['began', deployment.startedAt],
+    ['ended', deployment.endedAt],
+    ['waited', secondsOf(deployment.waited)],
+    ['took', deployment.took === null ? null : secondsOf(deployment.took)],
+    ['workers', runs > 1 ? `${runs}: it began again after a worker was lost` : null],
+  ];
+  return all.filter((row): row is [string, string] => row[1] !== null && row[1] !== '');
+}
+
+function triggerOf({ trigger, rollbackTo }: ShownDeployment): string {
+  return rollbackTo === null ? trigger : `${trigger} to v${rollbackTo}`;
+}
+
+function isFailed({ state }: ShownDeployment): boolean {
+  return state === 'failed' || state === 'cancelled' || state === 'superseded';
+}
+
+function secondsOf(seconds: number | null): string {
+  return seconds === null ? '' : `${seconds.toFixed(1)}s`;
+}
+
+export async function cancelDeploy(text: string, options: { app?: string }): Promise<void> {
+  const number = readNumber(text);
+  const path = `/apps/${await appName(options.app)}/deployments/${number}/cancel`;
   const { result } = await call<typeof cancelShape>('POST', path, {});
   if (result === 'too late')
     throw new ApiError(409, `deploy #${number} has ended or is past its switch; it cannot be cancelled`);

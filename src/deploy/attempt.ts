@@ -3,7 +3,9 @@ import type { AppName } from '../domain/app.ts';
 import type { AppSettings } from '../domain/app-settings.ts';
 import type { CronEntry } from '../domain/cron-file.ts';
 import type { Deployment } from '../domain/deployment.ts';
+import type { GoBack } from '../domain/go-back.ts';
 import type { InjectedFacts } from '../domain/injected-env.ts';
+import type { ReleaseImage } from '../domain/release.ts';
 import type { Endpoint } from '../domain/route.ts';
 import type { Repository } from '../git/repository.ts';
 import type { SubmoduleProblem, SubmoduleRequest } from '../git/submodules.ts';
@@ -41,8 +43,18 @@ export type DeployTools = {
   runHook: (run: HookRun) => Promise<HookResult>;
   /** A range for the app's network that is not in `taken`, sixteen addresses as `a.b.c.d/28`. */
   allocateSubnet: (app: AppName, taken: readonly string[], network: string) => Promise<string>;
-  /** Records the release and points the route at its containers; returns the route's version. */
-  switchRoute: (attempt: Attempt, endpoints: readonly Endpoint[], image: string) => Promise<number>;
+  /**
+   * Records the release and points the route at its containers; returns the route's version. A rollback makes the
+   * settings of the app those it goes back to, too.
+   */
+  switchRoute: (
+    attempt: Attempt,
+    endpoints: readonly Endpoint[],
+    image: ReleaseImage,
+    back?: GoBack,
+  ) => Promise<number>;
+  /** `waiting`: names of variables and options that were set but never in force; they stay. */
+  planGoBack: (attempt: Attempt) => Promise<{ back: GoBack; waiting: readonly string[] }>;
   /** Remembers what the deployment's release is to run at which times. */
   recordCron: (attempt: Attempt, entries: readonly CronEntry[]) => Promise<void>;
   /** Takes the switch back: what served before serves again. */

@@ -94,13 +94,20 @@ export async function reuseImage(
 ): Promise<{ image: string } | { problem: Problem }> {
   attempt.guard();
   const tag = imageTag(attempt);
-  return (await attempt.tools.engine.tagImage(image, tag)) ? { image: tag } : { problem: imageIsGone };
+  return (await attempt.tools.engine.tagImage(image, tag))
+    ? { image: tag }
+    : { problem: imageIsGone(attempt) };
 }
 
-export const imageIsGone: Problem = {
-  reason: 'its image is gone from the engine',
-  hints: ['build it again: gantry redeploy'],
-};
+export function imageIsGone({ deployment }: Attempt): Problem {
+  const { rollbackTo } = deployment;
+  return rollbackTo === undefined
+    ? { reason: 'its image is gone from the engine', hints: ['build it again: gantry redeploy'] }
+    : {
+        reason: `the image of v${rollbackTo} is gone from the engine`,
+        hints: [`build its commit again: gantry deploys retry ${rollbackTo}`],
+      };
+}
 
 /** The name of the image this deployment makes. */
 export function imageTag({ deployment, tools }: Attempt): string {

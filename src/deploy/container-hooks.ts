@@ -32,7 +32,8 @@ async function runIn({ log, tools, signal }: Attempt, container: string, command
 }
 
 /** CC_RUN_FAILED_HOOK, on the host: the container it would belong to did not start. */
-export async function runFailedHook(attempt: Attempt, checkout: Checkout): Promise<void> {
+export async function runFailedHook(attempt: Attempt, checkout: Checkout | undefined): Promise<void> {
+  if (!checkout) return;
   const problem = await runHostHook(attempt, 'run-failed hook', attempt.settings.hooks.runFailed, checkout);
   if (problem) await attempt.log.warning(`the run-failed hook failed: ${problem.reason}`);
 }

@@ -36,19 +36,15 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   const place = preparePlace(attempt);
   place.catch(() => {}); // whoever awaits it below learns of it; a deployment that fails before does not need it
 
-  const source = await checkOut(attempt);
+  const source = needsCheckout(attempt) ? await checkOut(attempt) : { checkout: undefined };
   if ('problem' in source) return failed('checkout', source.problem);
   await using checkout = source.checkout;
-
-  const wanted = await readCron(checkout);
-  if ('problem' in wanted) return failed('checkout', wanted.problem);
-  await attempt.tools.recordCron(attempt, wanted.cron);
 
   const made = await makeImage(attempt, checkout);
   if ('failure' in made) return made.failure;
   const { image } = made;
 
-  const preRun = await runHostHook(attempt, 'pre-run hook', hooks.preRun, checkout);
+  const preRun = checkout && (await runHostHook(attempt, 'pre-run hook', hooks.preRun, checkout));
   if (preRun) return failed('pre-run hook', preRun);
 
   const where = await place;
@@ -84,16 +80,29 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   return { kind: 'live' };
 }
 
-/** Builds the commit; for a restart, the image is the one of the release that is started anew. */
+/** A rollback takes all it needs from its release, so that it works without git; only the hooks want to see the files. */
+function needsCheckout({ deployment, settings }: Attempt): boolean {
+  if (deployment.rollbackTo === undefined) return true;
+  return settings.hooks.preRun !== undefined || settings.hooks.runFailed !== undefined;
+}
+
+/** Builds the commit; for a restart and a rollback, the image is the one of the release that is started anew. */
 async function makeImage(
   attempt: Attempt,
-  checkout: Checkout,
+  checkout: Checkout | undefined,
 ): Promise<{ image: string } | { failure: DeployOutcome }> {
-  const { hooks } = attempt.settings;
-  if (attempt.deployment.image !== undefined) {
-    const reused = await reuseImage(attempt, attempt.deployment.image);
+  const { deployment, settings, tools } = attempt;
+  const { hooks } = settings;
+  if (checkout && deployment.rollbackTo === undefined) {
+    const wanted = await readCron(checkout);
+    if ('problem' in wanted) return { failure: failed('checkout', wanted.problem) };
+    await tools.recordCron(attempt, wanted.cron);
+  }
+  if (deployment.image !== undefined) {
+    const reused = await reuseImage(attempt, deployment.image);
     return 'problem' in reused ? { failure: failed('start', reused.problem) } : reused;
   }
+  if (!checkout) throw new Error('there are no files to build');
 
   const login = await logInToRegistry(attempt);
   if ('problem' in login) return { failure: failed('registry login', login.problem) };

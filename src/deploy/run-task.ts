@@ -6,7 +6,7 @@ import { imageTag } from './build-image.ts';
 import { outOfMemory } from './explain-unhealthy.ts';
 import type { Place } from './start-candidate.ts';
 import { specsOf } from './start-candidate.ts';
-import { confirmSwitch, reportDrain } from './switch-route.ts';
+import { confirmSwitch, releaseImage, reportDrain } from './switch-route.ts';
 import { tellSpecs } from './troubleshoot.ts';
 
 /** CC_TASK or the app's option: a deployment runs the container once and serves nothing. */
@@ -82,8 +82,9 @@ async function problemOf(attempt: Attempt, state: ContainerState | undefined): P
 
 /** What runs and cron entries start from; nothing answers for the app any more, should it have served before. */
 async function becomeRelease(attempt: Attempt, image: string): Promise<Problem | undefined> {
+  const released = await releaseImage(attempt, image);
   attempt.guard();
-  const version = await attempt.tools.switchRoute(attempt, [], image);
+  const version = await attempt.tools.switchRoute(attempt, [], released);
   return confirmSwitch(attempt, version, []);
 }
 

@@ -106,7 +106,7 @@ export async function specsOf(
 ): Promise<{ specs: ContainerSpec[] } | { problem: Problem }> {
   const { tools } = attempt;
   const facts = await tools.engine.inspectImage(image);
-  if (!facts) return { problem: imageIsGone };
+  if (!facts) return { problem: imageIsGone(attempt) };
   const { workingDir } = facts;
   const specs = place.addresses.map((address, instance) =>
     containerSpec(attempt, { reference: image, workingDir }, place.network, address, instance),

@@ -24,6 +24,8 @@ export type SweepFacts = {
   task: (app: AppName, number: number) => Promise<Task | undefined>;
   releases: (app: AppName) => Promise<readonly number[]>;
   keepReleases: number;
+  /** Nobody can go back to it any more. */
+  markFreed: (app: AppName, number: number) => Promise<void>;
   forgetRelease: (app: AppName, number: number) => Promise<void>;
   desired: (app: AppName) => Promise<Deployment | undefined>;
   options: (app: AppName) => Promise<AppOptions>;
@@ -73,23 +75,47 @@ async function useOf(facts: SweepFacts, container: ContainerState): Promise<'liv
   return isIn(route?.draining) || isIn(route?.paused) ? 'passing' : 'none';
 }
 
+/** So many releases are remembered, though the images of fewer are kept. */
+const rememberedReleases = 100;
+
+export type SweptImages = {
+  /** Releases whose images went. */
+  freed: readonly number[];
+  /** Nothing is left for another time: containers may still have used an image. */
+  isDone: boolean;
+};
+
 /** Removes images of failed deployments and of releases past the kept ones. */
-export async function sweepImages(facts: SweepFacts, app: AppName): Promise<void> {
+export async function sweepImages(facts: SweepFacts, app: AppName): Promise<SweptImages> {
   const numbers = [...(await facts.releases(app))].sort((a, b) => b - a);
   const kept = new Set(numbers.slice(0, facts.keepReleases));
-  const images = await facts.engine.listImages(`${labels.app}=${app}`);
+  const images = (await facts.engine.listImages(`${labels.app}=${app}`)).filter(
+    (image) => image.labels[labels.store] === facts.storeId,
+  );
+  const desired = await facts.desired(app);
+  let isDone = true;
+  const freed = new Set<number>();
+  const there = new Set<number>();
   for (const image of images) {
-    if (image.labels[labels.store] !== facts.storeId) continue;
     const tag = image.tags.find((name) => name.includes(`/${app}:v`));
     for (const name of image.tags.length > 0 ? image.tags : [image.id]) {
       const number = Number(/:v(\d+)-/.exec(name)?.[1] ?? image.labels[labels.release]);
+      there.add(number);
       if (kept.has(number)) continue;
+      // A rollback that waits for its turn needs it.
+      if (desired && !isFinal(desired.state) && desired.image === name) continue;
       const deployment = await facts.deployment(app, number);
       if (tag && deployment && !isFinal(deployment.state)) continue;
-      await facts.engine.removeImage(name);
+      if (await facts.engine.removeImage(name)) freed.add(number);
+      else isDone = false;
     }
   }
-  for (const number of numbers.slice(facts.keepReleases)) await facts.forgetRelease(app, number);
+  // Also what somebody else removed.
+  for (const number of numbers)
+    if (freed.has(number) || !there.has(number)) await facts.markFreed(app, number);
+  for (const number of numbers.slice(Math.max(rememberedReleases, facts.keepReleases)))
+    await facts.forgetRelease(app, number);
+  return { freed: numbers.filter((number) => freed.has(number)).sort((a, b) => a - b), isDone };
 }
 
 /** Deletes the data of volumes that were to go, unless a container of theirs is still there or about to be. */

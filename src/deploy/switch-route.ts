@@ -1,6 +1,8 @@
 import { swapOrder } from '../domain/app-options.ts';
 import type { Problem } from '../domain/deployment.ts';
+import type { ReleaseImage } from '../domain/release.ts';
 import type { Endpoint } from '../domain/route.ts';
+import { safeText } from '../domain/safe-text.ts';
 import { messageOf } from '../errors.ts';
 import type { Attempt } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
@@ -21,11 +23,34 @@ export async function switchRoute(
       ? `Opening traffic to v${deployment.number}`
       : `Switching traffic v${serving} -> v${deployment.number}`,
   );
+  const released = await releaseImage(attempt, image);
+  const plan = deployment.rollbackTo === undefined ? undefined : await tools.planGoBack(attempt);
   attempt.guard();
   // Whatever comes of the next call, the store may say that these containers serve: only the sweep may remove them now.
   candidate.keep();
-  const version = await tools.switchRoute(attempt, candidate.endpoints, image);
-  return confirmSwitch(attempt, version, candidate.endpoints);
+  const version = await tools.switchRoute(attempt, candidate.endpoints, released, plan?.back);
+  const problem = await confirmSwitch(attempt, version, candidate.endpoints);
+  if (!problem && plan) await tellGoneBack(attempt, plan.waiting);
+  return problem;
+}
+
+/** What the list of releases says about an image. */
+export async function releaseImage({ tools }: Attempt, name: string): Promise<ReleaseImage> {
+  const facts = await tools.engine.inspectImage(name);
+  return { name, id: facts?.id, bytes: facts?.bytes };
+}
+
+async function tellGoneBack(
+  { deployment, log, serving }: Attempt,
+  waiting: readonly string[],
+): Promise<void> {
+  await log.detail(
+    `the variables and options of ${deployment.app} are those of v${deployment.rollbackTo} again`,
+  );
+  if (waiting.length > 0)
+    await log.warning(
+      `changed after v${serving} and never in force: ${safeText(waiting.join(', '), 300)}; the next deployment has it`,
+    );
 }
 
 /** Also where a deployment goes on whose worker died after its switch. */

@@ -96,12 +96,12 @@ export class DockerodeEngine implements Engine {
     return tagged.ok;
   }
 
-  async removeImage(reference: string): Promise<void> {
+  async removeImage(reference: string): Promise<boolean> {
     const removed = await this.#client.ask('removing an image', (docker, abortSignal) =>
       docker.getImage(reference).remove({ abortSignal }),
     );
-    // 409: a container uses it.
-    if (removed.ok || removed.refusal.status === 404 || removed.refusal.status === 409) return;
+    if (removed.ok || removed.refusal.status === 404) return true;
+    if (removed.refusal.status === 409) return false;
     throw new Error(`could not remove the image ${reference}: ${removed.refusal.message}`);
   }
 
@@ -249,11 +249,11 @@ export class DockerodeEngine implements Engine {
   }
 }
 
-function imageFacts({ Id, Config }: ImageInspectInfo): ImageFacts {
+function imageFacts({ Id, Size, Config }: ImageInspectInfo): ImageFacts {
   // The types know lists only; the engine says null for none.
   const lists: unknown[] = [Config.Cmd, Config.Entrypoint, Config.OnBuild];
   const hasCommand = lists.some((list) => Array.isArray(list) && list.length > 0);
-  return { id: Id, workingDir: Config.WorkingDir || '/', hasCommand };
+  return { id: Id, bytes: Size, workingDir: Config.WorkingDir || '/', hasCommand };
 }
 
 function isAtLeast(version: string, oldest: string): boolean {

@@ -29,7 +29,7 @@ export type BuildResult =
   | { ok: false; reason: string; command?: string; exitCode?: number };
 
 /** `workingDir` is absolute. `hasCommand`: it can be started as it is, or an `ONBUILD` may see to it. */
-export type ImageFacts = { id: string; workingDir: string; hasCommand: boolean };
+export type ImageFacts = { id: string; bytes: number; workingDir: string; hasCommand: boolean };
 
 export type LoginResult = { ok: true } | { ok: false; reason: string };
 
@@ -69,8 +69,8 @@ export interface Engine {
   inspectImage(reference: string): Promise<ImageFacts | undefined>;
   /** Gives an image one more name. False: there is no such image. */
   tagImage(reference: string, tag: string): Promise<boolean>;
-  /** Removes a tag; the layers go with the last one. Fine when it does not exist. */
-  removeImage(reference: string): Promise<void>;
+  /** Removes a tag; the layers go with the last one. Fine when it does not exist. False: a container uses it. */
+  removeImage(reference: string): Promise<boolean>;
   listImages(label: string): Promise<{ id: string; tags: string[]; labels: Record<string, string> }[]>;
 
   /** Creates the bridge network unless it exists. `false`: the subnet overlaps another network. */

@@ -1,8 +1,9 @@
 import type { AppName, CommitSha } from './app.ts';
 import type { AppOptions } from './app-options.ts';
+import type { EnvChanges } from './env-changes.ts';
 
 /** What started a deployment. */
-export type Trigger = 'push' | 'redeploy' | 'restart';
+export type Trigger = 'push' | 'redeploy' | 'restart' | 'retry' | 'rollback';
 
 export type DeploymentState = 'queued' | 'running' | 'live' | 'failed' | 'cancelled' | 'superseded';
 
@@ -29,6 +30,10 @@ export type Deployment = {
   options: AppOptions;
   /** The image of the release that is started anew; without one, the commit is built. */
   image: string | undefined;
+  /** The release whose image, variables and options are to be live again. */
+  rollbackTo: number | undefined;
+  /** Against the release that was live when it began; unknown until then. */
+  envChanges: EnvChanges | undefined;
   /** How often a worker began it; more than once when a worker died. */
   runs: number;
   /** The route points at its container: from here on it can only become live. */
@@ -38,6 +43,8 @@ export type Deployment = {
   endedAt: Date | undefined;
   /** One line, when it did not become live. */
   reason: string | undefined;
+  /** The step that failed. */
+  step: Step | undefined;
   supersededBy: number | undefined;
   /** Its verdict reached a connected pusher. */
   reported: boolean;

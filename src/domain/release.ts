@@ -1,14 +1,31 @@
 import type { AppName, CommitSha } from './app.ts';
+import type { AppOptions } from './app-options.ts';
 import type { CronEntry } from './cron-file.ts';
+import type { Trigger } from './deployment.ts';
+import type { EnvChanges } from './env-changes.ts';
+
+/** An image of the engine. */
+export type ReleaseImage = { name: string; id: string | undefined; bytes: number | undefined };
 
 /** Immutable, numbered result of a deployment that went live: image + variables + commit. Deployment #43 makes release v43. */
 export type Release = {
   app: AppName;
   number: number;
   image: string;
+  /** The engine's id of the image: the same for a restart, however it is called. */
+  imageId: string | undefined;
+  imageBytes: number | undefined;
+  /** False once its image is gone from the engine. */
+  isKept: boolean;
   commit: CommitSha;
   subject: string;
   by: string;
+  trigger: Trigger;
+  /** The release it brought back. */
+  rollbackTo: number | undefined;
+  options: AppOptions;
+  /** Against the release before. */
+  envChanges: EnvChanges | undefined;
   /** What is run at which times while it is live. */
   cron: readonly CronEntry[];
   createdAt: Date;

@@ -8,8 +8,9 @@ import type { Repositories } from './repositories.ts';
 const gitMovesWithinMs = 2000;
 
 /**
- * Keeps `main` what it promises to be: the last pushed commit that went live. While the push is there git itself moves
- * the branch; when it left, or its server died, this does, and only from where the push saw it.
+ * Keeps `main` what it promises to be: the last pushed commit that went live, and after a rollback the commit that was
+ * gone back to. While the push is there git itself moves the branch; when it left, or its server died, this does, and
+ * only from where the push saw it.
  */
 export class BranchKeeper {
   readonly #repositories: Repositories;
@@ -47,22 +48,40 @@ export class BranchKeeper {
     return { ref: update.ref, status: 'shown-as', refName: ref, oldSha: update.oldSha, newSha: commit };
   }
 
-  /** Looks after the branch of a deployment that went live, once no push is there to do it. */
-  settleLater(deployment: Deployment): void {
+  /** Looks after the branch of a deployment that went live, once no push is there to do it, if it still is live then. */
+  settleLater(deployment: Deployment, isLive: () => Promise<boolean>): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      if (this.#watchers.has(`${deployment.app}/${deployment.number}`)) this.settleLater(deployment);
+      if (this.#watchers.has(`${deployment.app}/${deployment.number}`)) this.settleLater(deployment, isLive);
       else
-        void this.settle(deployment).catch((err: unknown) =>
+        void this.#settleIfLive(deployment, isLive).catch((err: unknown) =>
           this.#logger.warn({ app: deployment.app, err }, 'branch was not moved'),
         );
     }, gitMovesWithinMs);
     this.#timers.add(timer);
   }
 
-  async settle(deployment: Deployment): Promise<void> {
+  /**
+   * What went live without a push takes the branch along, also backwards: the commit that was rolled back can then be
+   * pushed again, where git would say "Everything up-to-date", and its correction without force.
+   */
+  async follow({ app, trigger, branch, commit }: Deployment): Promise<void> {
+    if (trigger === 'push' || branch === '' || !(await this.#repositories.exists(app))) return;
+    const repository = this.#repositories.open(app);
+    const ref = `refs/heads/${branch}`;
+    const now = await repository.readRef(ref);
+    if (now === commit || !(await repository.hasWholeHistory(commit))) return;
+    if (await repository.compareAndSwapRef(ref, commit, now))
+      this.#logger.info({ app, commit, trigger }, 'branch moved to what is live');
+  }
+
+  async #settleIfLive(deployment: Deployment, isLive: () => Promise<boolean>): Promise<void> {
+    if (await isLive()) await this.#settle(deployment);
+  }
+
+  async #settle(deployment: Deployment): Promise<void> {
     const { app, branch, commit, oldSha } = deployment;
-    if (deployment.trigger !== 'push' || branch === '') return;
+    if (branch === '') return;
     const repository = this.#repositories.open(app);
     const ref = `refs/heads/${branch}`;
     const now = await repository.readRef(ref);

@@ -33,7 +33,11 @@ export class FinishedDeployments {
     try {
       const deployment = await deployments.get(app, number);
       if (!deployment || !isFinal(deployment.state)) return;
-      if ((await apps.get(app))?.live === number) branches.settleLater(deployment);
+      const isLive = async (): Promise<boolean> => (await apps.get(app))?.live === number;
+      if (await isLive()) {
+        if (deployment.trigger === 'push') branches.settleLater(deployment, isLive);
+        else await branches.follow(deployment);
+      }
       await logs.archive(app, number, deployment.state);
       if (await repositories.exists(app)) await repositories.open(app).unpin(String(number));
     } catch (err) {

@@ -27,7 +27,7 @@ export type GitEndpointOptions = {
   recordAudit: RecordAudit;
   may: (account: Account, app: AppName, action: 'read' | 'deploy') => boolean;
   /** Throws a UserError with a text for the pusher while no push can be accepted. */
-  ensureReady: () => Promise<void>;
+  ensureReady: (app: AppName) => Promise<void>;
   appExists: (app: AppName) => Promise<boolean>;
   pushes: PushRegistry;
   logger: Logger;
@@ -183,8 +183,8 @@ export class GitEndpoint {
       if (!(await repositories.exists(app))) throw new GitRefusal(404, `app "${app}" not found or not yours`);
       return;
     }
-    if (isPush) await ensureReady();
     await repositories.create(app);
+    if (isPush) await ensureReady(app);
   }
 
   async #advertise({ route, app }: Admitted, req: IncomingMessage, res: ServerResponse): Promise<void> {

@@ -182,10 +182,11 @@ async function tellMissed(deps: ReceiveDeps, app: App, current: number, say: Say
   );
   for (const deployment of earlier.reverse()) {
     if (deployment.reported || !isFinal(deployment.state)) continue;
+    const what = deployment.rollbackTo === undefined ? '' : `, back to v${deployment.rollbackTo}`;
     const how = deployment.state === 'live' ? 'went live' : (deployment.reason ?? deployment.state);
     await say({
       kind: 'detail',
-      text: `while you were away: deploy #${deployment.number} (${shortSha(deployment.commit)}) ${safeText(how, 150)}`,
+      text: `while you were away: deploy #${deployment.number} (${shortSha(deployment.commit)}${what}) ${safeText(how, 150)}`,
     });
     await deps.deployments.markReported(app.name, deployment.number);
   }
@@ -195,6 +196,14 @@ async function tellSuperseded(deps: ReceiveDeps, deployment: Deployment, say: Sa
   if (deployment.supersededBy === undefined) return;
   const newer = await deps.deployments.get(deployment.app, deployment.supersededBy);
   if (!newer) return;
+  if (newer.rollbackTo !== undefined) {
+    const by = safeText(newer.by, 40);
+    await say({
+      kind: 'hint',
+      text: `#${newer.number} is a rollback to v${newer.rollbackTo} by ${by}: push again once that is not wanted any more`,
+    });
+    return;
+  }
   const contains = await deps.repositories.open(deployment.app).isAncestor(deployment.commit, newer.commit);
   await say({
     kind: 'hint',

@@ -1,7 +1,7 @@
 import type { Attempt } from '../deploy/attempt.ts';
 import { seconds } from '../deploy/deploy-log.ts';
 import type { AppName } from '../domain/app.ts';
-import type { DeploymentState, DeployOutcome } from '../domain/deployment.ts';
+import type { Deployment, DeploymentState, DeployOutcome, Step } from '../domain/deployment.ts';
 import { safeText } from '../domain/safe-text.ts';
 
 /** An attempt before it is known what the app's settings are. */
@@ -10,7 +10,7 @@ export type Run = Omit<Attempt, 'settings'>;
 /** Something of ours or of the machine failed, not the app. */
 export type Broken = { kind: 'broken'; reason: string };
 
-export type Ending = { state: DeploymentState; reason?: string; supersededBy?: number };
+export type Ending = { state: DeploymentState; reason?: string; supersededBy?: number; step?: Step };
 
 /** The lines at the end of the log, the same for whoever reads it. */
 export async function conclude(
@@ -29,6 +29,8 @@ export async function conclude(
       }
       await log.success(`${app} v${number} is live (${took})`);
       await log.detail(appUrl(app));
+      if (deployment.rollbackTo !== undefined)
+        await log.detail(`the same as v${deployment.rollbackTo}; gantry rollback undoes it`);
       return;
     case 'failed':
       await log.failure(`deploy #${number} failed in "${outcome.step}" after ${took}`, {
@@ -60,8 +62,15 @@ function hintsFor({ deployment, serving }: Run, appUrl: (app: AppName) => string
   const still = serving === undefined ? [] : [`v${serving} is still serving ${appUrl(app)}`];
   return [
     ...still,
-    `full log: gantry logs --app ${app} --deploy ${number}     retry: git push clever ${safeText(deployment.branch, 60)}`,
+    `full log: gantry logs --app ${app} --deploy ${number}     retry: ${retryOf(deployment)}`,
   ];
+}
+
+/** git says "Everything up-to-date" about a commit whose branch is there. */
+function retryOf({ app, number, branch, trigger }: Deployment): string {
+  return trigger === 'push'
+    ? `git push clever ${safeText(branch, 60)}`
+    : `gantry deploys retry ${number} --app ${app}`;
 }
 
 /** The same for the store: one line that also fits git's status line. */
@@ -70,7 +79,11 @@ export function endingOf(outcome: DeployOutcome | Broken, mask: (text: string) =
     case 'live':
       return { state: 'live' };
     case 'failed':
-      return { state: 'failed', reason: mask(`failed in ${outcome.step}: ${outcome.reason}`) };
+      return {
+        state: 'failed',
+        reason: mask(`failed in ${outcome.step}: ${outcome.reason}`),
+        step: outcome.step,
+      };
     case 'broken':
       return { state: 'failed', reason: mask(`failed: ${outcome.reason}`) };
     case 'cancelled':

@@ -8,13 +8,16 @@ import type { AppName } from '../domain/app.ts';
 import { shortSha } from '../domain/app.ts';
 import { type AppSettings, parseAppSettings } from '../domain/app-settings.ts';
 import { type Deployment, type DeployOutcome, type StopCause, Stopped } from '../domain/deployment.ts';
+import { type EnvChanges, envChanges, showEnvChanges } from '../domain/env-changes.ts';
 import { maskValues } from '../domain/mask.ts';
+import type { Release } from '../domain/release.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
 import type { LogWriter } from '../store/log-writer.ts';
+import type { ReleaseStore } from '../store/release-store.ts';
 import type { RouteStore } from '../store/route-store.ts';
 import type { TcpPortStore } from '../store/tcp-port-store.ts';
 import type { AppLease } from './app-lease.ts';
@@ -23,6 +26,7 @@ import { type Broken, conclude, type Ending, endingOf, type Run } from './conclu
 export type RunDeps = {
   apps: AppStore;
   deployments: DeploymentStore;
+  releases: ReleaseStore;
   routes: RouteStore;
   tcpPorts: TcpPortStore;
   tools: (lease: AppLease) => DeployTools;
@@ -39,6 +43,12 @@ const answerLimitMs = 5000;
 /** What became of one wake-up. `handed back`: the deployment is queued again, for another worker. */
 export type RunResult = 'nothing to do' | 'finished' | 'handed back' | 'lost';
 
+type Prepared = Run & {
+  /** What it is to replace. */
+  live: Release | undefined;
+  flush: () => Promise<void>;
+};
+
 /** Runs the app's next deployment, if there is one, and writes down how it ended. Needs the app's lease. */
 export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps): Promise<RunResult> {
   // A worker died while nothing served.
@@ -52,7 +62,7 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
   const end = (outcome: Ending): Promise<boolean> =>
     deps.deployments.finish(app, deployment.number, lease.fence, outcome);
 
-  let run: Run & { flush: () => Promise<void> };
+  let run: Prepared;
   try {
     run = await prepare(deployment, lease, deps);
   } catch (error) {
@@ -86,27 +96,26 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
   return written ? 'finished' : 'lost';
 }
 
-async function prepare(
-  deployment: Deployment,
-  lease: AppLease,
-  deps: RunDeps,
-): Promise<Run & { flush: () => Promise<void> }> {
-  const { app, number } = deployment;
+async function prepare(deployment: Deployment, lease: AppLease, deps: RunDeps): Promise<Prepared> {
+  const { app } = deployment;
   let switched = deployment.switched;
-  const appEnv = deps.apps.openEnv(app, await deps.deployments.sealedEnv(app, number));
+  const appEnv = deps.apps.openEnv(app, await deps.deployments.sealedEnv(app, deployment.number));
   // As on Clever Cloud: a task is not cut short by a newer push, which waits.
   const isPatient = !deps.cancelOnPush || deployment.options.task || appEnv.CC_TASK === 'true';
-  lease.watch(number, (cause) => canBeStopped(cause, switched, !isPatient));
+  lease.watch(deployment.number, (cause) => canBeStopped(cause, switched, !isPatient));
   const mask = maskValues(appEnv);
   const writer = deps.openLog(deployment, lease.fence, mask);
   const tools = deps.tools(lease);
-  const [appId, tcpPort, serving] = await Promise.all([
+  const [appId, tcpPort, serving, live] = await Promise.all([
     deps.apps.id(app),
     deps.tcpPorts.get(app),
     servingRelease(deps, deployment),
+    switched ? undefined : liveRelease(deps, app),
   ]);
+  const changes = switched ? deployment.envChanges : await recordEnvChanges(deps, deployment, appEnv, live);
   return {
-    deployment,
+    deployment: { ...deployment, envChanges: changes },
+    live,
     appId,
     tcpPort,
     appEnv,
@@ -153,14 +162,48 @@ function canBeStopped(cause: StopCause, switched: boolean, cancelOnPush: boolean
   return cause.kind !== 'newer push' || cancelOnPush;
 }
 
-async function begin(run: Run): Promise<DeployOutcome> {
-  const { deployment, log } = run;
+async function liveRelease(deps: RunDeps, app: AppName): Promise<Release | undefined> {
+  const live = (await deps.apps.get(app))?.live;
+  return live === undefined ? undefined : deps.releases.get(app, live);
+}
+
+async function recordEnvChanges(
+  deps: RunDeps,
+  { app, number }: Deployment,
+  env: Readonly<Record<string, string>>,
+  live: Release | undefined,
+): Promise<EnvChanges> {
+  const before = live ? deps.apps.openEnv(app, await deps.releases.sealedEnv(app, live.number)) : {};
+  const changes = envChanges(before, env);
+  await deps.deployments.recordEnvChanges(app, number, changes);
+  return changes;
+}
+
+async function begin(run: Run & { live: Release | undefined }): Promise<DeployOutcome> {
+  const { deployment, live, log } = run;
   if (deployment.runs > 1) await log.warning(`a worker was lost; deploy #${deployment.number} starts again`);
   const subject = deployment.subject === '' ? '' : ` "${safeText(deployment.subject, 70)}"`;
-  const again = { push: '', redeploy: ' again', restart: ', restarted' }[deployment.trigger];
+  const { rollbackTo } = deployment;
+  const back = rollbackTo === undefined ? '' : `back to v${rollbackTo}, `;
+  const again = {
+    push: '',
+    redeploy: ' again',
+    restart: ', restarted',
+    retry: ', tried again',
+    rollback: '',
+  };
   await log.heading(
-    `Deploy #${deployment.number} of ${deployment.app}: ${shortSha(deployment.commit)}${subject}${again}`,
+    `Deploy #${deployment.number} of ${deployment.app}: ${back}${shortSha(deployment.commit)}${subject}${again[deployment.trigger]}`,
   );
+  if (live?.rollbackTo !== undefined && rollbackTo === undefined)
+    await log.detail(
+      `live now: v${live.number}, which is v${live.rollbackTo} (${shortSha(live.commit)}) again since ${safeText(live.by, 40)} rolled back`,
+    );
+  if (rollbackTo !== undefined) {
+    const changes = deployment.envChanges && showEnvChanges(deployment.envChanges);
+    const variables = changes ? `, variables against v${live?.number}: ${safeText(changes, 300)}` : '';
+    await log.detail(`with the image of v${rollbackTo}: nothing is built${variables}`);
+  }
   const parsed = parseAppSettings(run.appEnv);
   if ('problems' in parsed) {
     return {

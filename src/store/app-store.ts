@@ -49,13 +49,13 @@ export class AppStore {
   }
 
   async options(app: AppName): Promise<AppOptions> {
-    return readAppOptions((await this.#redis.hget(keys.app(app), 'options')) ?? undefined);
+    return readAppOptions(await this.optionsText(app));
   }
 
   /** `change` is asked again when somebody else changed them meanwhile; what it throws changes nothing. */
   async changeOptions(app: AppName, change: (options: AppOptions) => AppOptions): Promise<AppOptions> {
     for (;;) {
-      const before = (await this.#redis.hget(keys.app(app), 'options')) ?? '';
+      const before = await this.optionsText(app);
       const changed = change(readAppOptions(before));
       const after = JSON.stringify(changed);
       if ((await this.#redis.eval(exchangeScript, 1, keys.app(app), before, after)) === 1) return changed;
@@ -63,7 +63,16 @@ export class AppStore {
   }
 
   async env(app: AppName): Promise<Record<string, string>> {
-    return this.openEnv(app, await this.#redis.hgetall(keys.env(app)));
+    return this.openEnv(app, await this.sealedEnv(app));
+  }
+
+  async sealedEnv(app: AppName): Promise<Record<string, string>> {
+    return this.#redis.hgetall(keys.env(app));
+  }
+
+  /** As they are stored. */
+  async optionsText(app: AppName): Promise<string> {
+    return (await this.#redis.hget(keys.app(app), 'options')) ?? '';
   }
 
   /** Opens variables that were copied, still sealed, into a deployment. */

@@ -2,15 +2,21 @@ import type { Redis } from 'ioredis';
 import type { AppName, CommitSha } from '../domain/app.ts';
 import { readAppOptions } from '../domain/app-options.ts';
 import type { CronEntry } from '../domain/cron-file.ts';
-import type { Deployment, DeploymentState, Trigger } from '../domain/deployment.ts';
+import type { Deployment, DeploymentState, Step, Trigger } from '../domain/deployment.ts';
+import type { EnvChanges } from '../domain/env-changes.ts';
+import type { GoBack } from '../domain/go-back.ts';
+import type { ReleaseImage } from '../domain/release.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { keys } from './keys.ts';
+import { parseSealedEnv } from './sealed-env.ts';
 
 /** A new deployment as a push or a person asks for it. */
 export type DeploymentRequest = Pick<
   Deployment,
   'app' | 'trigger' | 'commit' | 'subject' | 'branch' | 'oldSha' | 'by' | 'noCache' | 'image'
 > & {
+  /** Instead of the variables and options of now, those of that release. */
+  rollbackTo?: number;
   /** Random, made by the asker: asking twice with one id makes one deployment. */
   requestId: string;
 };
@@ -29,19 +35,27 @@ export class DeploymentStore {
   /**
    * Makes the deployment the one the app should have, superseding an older one that still waits.
    * When the same commit is already on its way, nothing is made and that one is returned with `attached`.
+   * Going back to a release that is forgotten makes number 0, which is none.
    */
   async request(request: DeploymentRequest): Promise<{ number: number; attached: boolean }> {
     const { app, requestId, ...fields } = request;
+    const stored = {
+      ...fields,
+      noCache: fields.noCache ? '1' : '',
+      image: fields.image ?? '',
+      rollbackTo: String(fields.rollbackTo ?? ''),
+    };
     const [number, attached] = (await this.#redis.eval(
       requestScript,
-      4,
+      5,
       keys.app(app),
       keys.env(app),
       keys.request(requestId),
       keys.apps,
+      keys.release(app, fields.rollbackTo ?? 0),
       app,
       new Date().toISOString(),
-      JSON.stringify({ ...fields, noCache: fields.noCache ? '1' : '', image: fields.image ?? '' }),
+      JSON.stringify(stored),
       keys.deployment(app, 0).slice(0, -1),
       keys.log(app, 0).slice(0, -1),
       keys.channel,
@@ -113,24 +127,29 @@ export class DeploymentStore {
     number: number,
     fence: number,
     endpoints: readonly Endpoint[],
-    image: string,
+    image: ReleaseImage,
+    back?: GoBack,
   ): Promise<{ version: number } | 'stale'> {
     const version = (await this.#redis.eval(
       switchScript,
-      6,
+      7,
       keys.app(app),
       keys.deployment(app, number),
       keys.route(app),
       keys.routeVersion,
       keys.release(app, number),
       keys.releases(app),
+      keys.env(app),
       fence,
       number,
       JSON.stringify(endpoints),
-      image,
+      image.name,
       new Date().toISOString(),
       app,
       keys.channel,
+      image.id ?? '',
+      image.bytes ?? '',
+      back ? JSON.stringify(back) : '',
     )) as number;
     return version < 0 ? 'stale' : { version };
   }
@@ -140,17 +159,23 @@ export class DeploymentStore {
     await this.#redis.hset(keys.deployment(app, number), 'cron', JSON.stringify(entries));
   }
 
+  /** For the release this deployment may make. */
+  async recordEnvChanges(app: AppName, number: number, changes: EnvChanges): Promise<void> {
+    await this.#redis.hset(keys.deployment(app, number), 'envChanges', JSON.stringify(changes));
+  }
+
   /** Takes a switch back that no router followed: the route is again what it was, and this container drains. */
   async switchBack(app: AppName, number: number, fence: number): Promise<void> {
     await this.#redis.eval(
       switchBackScript,
-      6,
+      7,
       keys.app(app),
       keys.deployment(app, number),
       keys.route(app),
       keys.routeVersion,
       keys.release(app, number),
       keys.releases(app),
+      keys.env(app),
       fence,
       number,
       app,
@@ -205,7 +230,7 @@ export class DeploymentStore {
     app: AppName,
     number: number,
     fence: number,
-    end: { state: DeploymentState; reason?: string; supersededBy?: number },
+    end: { state: DeploymentState; reason?: string; supersededBy?: number; step?: Step },
   ): Promise<boolean> {
     const done = (await this.#redis.eval(
       finishScript,
@@ -221,6 +246,7 @@ export class DeploymentStore {
       new Date().toISOString(),
       app,
       keys.channel,
+      end.step ?? '',
     )) as number;
     return done === 1;
   }
@@ -243,12 +269,7 @@ export class DeploymentStore {
 
   /** The sealed variables as they were when the deployment was asked for. */
   async sealedEnv(app: AppName, number: number): Promise<Record<string, string>> {
-    const flat = JSON.parse((await this.#redis.hget(keys.deployment(app, number), 'env')) ?? '[]') as unknown;
-    const entries = Array.isArray(flat) ? (flat as string[]) : [];
-    const env: Record<string, string> = Object.create(null) as Record<string, string>;
-    for (let index = 0; index + 1 < entries.length; index += 2)
-      env[entries[index] ?? ''] = entries[index + 1] ?? '';
-    return env;
+    return parseSealedEnv(await this.#redis.hget(keys.deployment(app, number), 'env'));
   }
 
   /** Remembers that a connected pusher was told how it ended. */
@@ -272,12 +293,15 @@ function parseDeployment(app: AppName, number: number, fields: Record<string, st
     noCache: fields.noCache === '1',
     options: readAppOptions(fields.options),
     image: fields.image || undefined,
+    rollbackTo: fields.rollbackTo ? Number(fields.rollbackTo) : undefined,
+    envChanges: fields.envChanges ? (JSON.parse(fields.envChanges) as EnvChanges) : undefined,
     runs: Number(fields.runs ?? 0),
     switched: fields.switched === '1',
     createdAt: date(fields.createdAt) ?? new Date(0),
     startedAt: date(fields.startedAt),
     endedAt: date(fields.endedAt),
     reason: fields.reason || undefined,
+    step: (fields.step || undefined) as Step | undefined,
     supersededBy: fields.supersededBy ? Number(fields.supersededBy) : undefined,
     reported: fields.reported === '1',
   };
@@ -292,18 +316,39 @@ local function finish(depKey, logKey, app, number, state, reason, by, now, chann
 end
 `;
 
+/** A rollback's change of variables and options, in Lua, or with the two sides exchanged its undoing. */
+const goBackInLua = `
+local function goBack(appKey, envKey, change, from, to)
+  for _, one in ipairs(change.env) do
+    if (redis.call('HGET', envKey, one.name) or '') == one[from] then
+      if one[to] == '' then redis.call('HDEL', envKey, one.name) else redis.call('HSET', envKey, one.name, one[to]) end
+    end
+  end
+  local options = change.options
+  if (redis.call('HGET', appKey, 'options') or '') == options[from] then redis.call('HSET', appKey, 'options', options[to]) end
+end
+`;
+
 const requestScript = `${endInLua}
-local appKey, envKey, requestKey, appsKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local appKey, envKey, requestKey, appsKey, releaseKey = unpack(KEYS)
 local app, now, fields, depPrefix, logPrefix, channel = ARGV[1], ARGV[2], cjson.decode(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local made = redis.call('GET', requestKey)
 if made then return {tonumber(made), 0} end
 local desired = redis.call('HGET', appKey, 'desired')
 if desired then
   local depKey = depPrefix .. desired
-  local old = redis.call('HMGET', depKey, 'state', 'commit', 'trigger', 'cancel')
-  if (old[1] == 'queued' or old[1] == 'running') and old[2] == fields.commit and old[3] == fields.trigger and not old[4] then
+  local old = redis.call('HMGET', depKey, 'state', 'commit', 'trigger', 'cancel', 'rollbackTo')
+  local isSame = old[2] == fields.commit and old[3] == fields.trigger and (old[5] or '') == fields.rollbackTo
+  if (old[1] == 'queued' or old[1] == 'running') and isSame and not old[4] then
     return {tonumber(desired), 1}
   end
+end
+local env, options, cron
+if fields.rollbackTo ~= '' then
+  env, options, cron = unpack(redis.call('HMGET', releaseKey, 'env', 'options', 'cron'))
+  if not env then return {0, 0} end
+else
+  env, options = cjson.encode(redis.call('HGETALL', envKey)), redis.call('HGET', appKey, 'options')
 end
 local number = redis.call('HINCRBY', appKey, 'seq', 1)
 redis.call('SADD', appsKey, app)
@@ -312,7 +357,7 @@ if fields.branch ~= '' then redis.call('HSETNX', appKey, 'branch', fields.branch
 local flat = {}
 for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = value end
 redis.call('HSET', depPrefix .. number, 'state', 'queued', 'createdAt', now,
-  'env', cjson.encode(redis.call('HGETALL', envKey)), 'options', redis.call('HGET', appKey, 'options') or '', unpack(flat))
+  'env', env, 'options', options or '', 'cron', cron or '', unpack(flat))
 redis.call('HSET', appKey, 'desired', number)
 redis.call('SET', requestKey, number, 'EX', 86400)
 if desired and redis.call('HGET', depPrefix .. desired, 'state') == 'queued' then
@@ -356,9 +401,9 @@ redis.call('HSET', appKey, 'current', desired)
 return tonumber(desired)
 `;
 
-const switchScript = `
-local appKey, depKey, routeKey, versionKey, releaseKey, releasesKey = unpack(KEYS)
-local fence, number, endpoints, image, now, app, channel = unpack(ARGV)
+const switchScript = `${goBackInLua}
+local appKey, depKey, routeKey, versionKey, releaseKey, releasesKey, envKey = unpack(KEYS)
+local fence, number, endpoints, image, now, app, channel, imageId, imageBytes, back = unpack(ARGV)
 if redis.call('HGET', appKey, 'fence') ~= fence then return -1 end
 local old = redis.call('GET', routeKey)
 if redis.call('HGET', depKey, 'switched') == '1' then return cjson.decode(old).version end
@@ -371,9 +416,13 @@ if old then
 end
 redis.call('SET', routeKey, cjson.encode(route))
 redis.call('HSET', depKey, 'routeBefore', old or '', 'liveBefore', redis.call('HGET', appKey, 'live') or '')
-local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env', 'options', 'cron')
-redis.call('HSET', releaseKey, 'image', image, 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'options', dep[5] or '', 'cron', dep[6] or '', 'createdAt', now)
+local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env', 'options', 'cron', 'trigger', 'rollbackTo', 'envChanges')
+redis.call('HSET', releaseKey, 'image', image, 'imageId', imageId, 'imageBytes', imageBytes, 'trigger', dep[7], 'rollbackTo', dep[8] or '', 'envChanges', dep[9] or '', 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'options', dep[5] or '', 'cron', dep[6] or '', 'createdAt', now)
 redis.call('ZADD', releasesKey, number, number)
+if back ~= '' then
+  goBack(appKey, envKey, cjson.decode(back), 'from', 'to')
+  redis.call('HSET', depKey, 'back', back)
+end
 redis.call('HSET', depKey, 'switched', '1')
 redis.call('HSET', appKey, 'live', number)
 redis.call('HDEL', appKey, 'paused')
@@ -381,8 +430,8 @@ redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version 
 return route.version
 `;
 
-const switchBackScript = `
-local appKey, depKey, routeKey, versionKey, releaseKey, releasesKey = unpack(KEYS)
+const switchBackScript = `${goBackInLua}
+local appKey, depKey, routeKey, versionKey, releaseKey, releasesKey, envKey = unpack(KEYS)
 local fence, number, app, channel = unpack(ARGV)
 if redis.call('HGET', appKey, 'fence') ~= fence or redis.call('HGET', depKey, 'switched') ~= '1' then return 0 end
 local now = cjson.decode(redis.call('GET', routeKey))
@@ -394,6 +443,8 @@ for _, gone in ipairs(before.draining or {}) do table.insert(route.draining, gon
 redis.call('SET', routeKey, cjson.encode(route))
 local live = redis.call('HGET', depKey, 'liveBefore')
 if live == '' then redis.call('HDEL', appKey, 'live') else redis.call('HSET', appKey, 'live', live) end
+local back = redis.call('HGET', depKey, 'back')
+if back then goBack(appKey, envKey, cjson.decode(back), 'to', 'from') end
 redis.call('DEL', releaseKey)
 redis.call('ZREM', releasesKey, number)
 redis.call('HSET', depKey, 'switched', '')
@@ -454,10 +505,11 @@ return 1
 
 const finishScript = `${endInLua}
 local appKey, depKey, logKey = KEYS[1], KEYS[2], KEYS[3]
-local fence, number, state, reason, by, now, app, channel = unpack(ARGV)
+local fence, number, state, reason, by, now, app, channel, step = unpack(ARGV)
 if redis.call('HGET', appKey, 'fence') ~= fence then return 0 end
 local was = redis.call('HGET', depKey, 'state')
 if was ~= 'running' then return was == state and 1 or 0 end
+redis.call('HSET', depKey, 'step', step)
 finish(depKey, logKey, app, number, state, reason, by, now, channel)
 if redis.call('HGET', appKey, 'current') == number then redis.call('HDEL', appKey, 'current') end
 return 1

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
+import { readAppOptions } from '../domain/app-options.ts';
 import { keys } from './keys.ts';
 
 /** What is left of volumes that apps do not have any more. The ones they have are among their options. */
@@ -28,6 +29,14 @@ export class VolumeStore {
       .srem(keys.doomedVolumes, doom(app, volume))
       .srem(keys.detachedVolumes(app), volume)
       .exec();
+  }
+
+  /** Options of an app were replaced by others: volumes they do not have any more are kept, as after a removal. */
+  async follow(app: AppName, options: { from: string; to: string }): Promise<void> {
+    const names = (text: string): string[] => readAppOptions(text).volumes.map(({ name }) => name);
+    const [before, after] = [names(options.from), names(options.to)];
+    for (const name of after) await this.attach(app, name);
+    for (const name of before) if (!after.includes(name)) await this.detach(app, name, false);
   }
 
   async doomed(): Promise<{ app: AppName; volume: string }[]> {

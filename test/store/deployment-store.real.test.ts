@@ -44,6 +44,8 @@ async function own(app: AppName): Promise<number> {
   return lease.fence;
 }
 
+const image = (name: string) => ({ name, id: `sha256:${name}`, bytes: 1000 });
+
 const endpoint = (release: number) => ({
   container: `c${release}`,
   address: `10.0.0.${release}`,
@@ -102,7 +104,7 @@ describe('running a deployment', () => {
     const fence = await own(app);
     expect(await store.claim(app, stale, 3)).toBeUndefined();
     expect(await store.claim(app, fence, 3)).toMatchObject({ number: 1, state: 'running', runs: 1 });
-    expect(await store.switchRoute(app, 1, stale, [endpoint(1)], 'image')).toBe('stale');
+    expect(await store.switchRoute(app, 1, stale, [endpoint(1)], image('image'))).toBe('stale');
     expect(await store.finish(app, 1, stale, { state: 'live' })).toBe(false);
     expect(await store.get(app, 1)).toMatchObject({ state: 'running', switched: false });
   });
@@ -137,14 +139,14 @@ describe('running a deployment', () => {
     await ask(app, 'a');
     const fence = await own(app);
     await store.claim(app, fence, 3);
-    const first = await store.switchRoute(app, 1, fence, [endpoint(1)], 'image-1');
-    expect(await store.switchRoute(app, 1, fence, [endpoint(1)], 'image-1')).toEqual(first);
+    const first = await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'));
+    expect(await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'))).toEqual(first);
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(1)], draining: [] });
     await store.finish(app, 1, fence, { state: 'live' });
 
     await ask(app, 'b');
     await store.claim(app, fence, 3);
-    await store.switchRoute(app, 2, fence, [endpoint(2)], 'image-2');
+    await store.switchRoute(app, 2, fence, [endpoint(2)], image('image-2'));
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(2)], draining: [endpoint(1)] });
     await routes.forgetDrained(app, endpoint(1));
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(2)], draining: [] });
@@ -155,11 +157,11 @@ describe('running a deployment', () => {
     await ask(app, 'a');
     const fence = await own(app);
     await store.claim(app, fence, 3);
-    await store.switchRoute(app, 1, fence, [endpoint(1)], 'image-1');
+    await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'));
     await store.finish(app, 1, fence, { state: 'live' });
     await ask(app, 'b');
     await store.claim(app, fence, 3);
-    await store.switchRoute(app, 2, fence, [endpoint(2)], 'image-2');
+    await store.switchRoute(app, 2, fence, [endpoint(2)], image('image-2'));
     await store.switchBack(app, 2, fence);
     await store.switchBack(app, 2, fence);
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(1)], draining: [endpoint(2)] });
@@ -174,7 +176,7 @@ describe('running a deployment', () => {
       await ask(app, String(number));
       await store.claim(app, fence, 3);
       if (number === 1) {
-        await store.switchRoute(app, 1, fence, [endpoint(1)], 'image-1');
+        await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'));
         await store.finish(app, 1, fence, { state: 'live' });
       }
     }
@@ -187,7 +189,7 @@ describe('running a deployment', () => {
 
     // On the network of the host, both have the same address.
     const next = { ...endpoint(2), address: endpoint(1).address };
-    await store.switchRoute(app, 2, fence, [next], 'image-2');
+    await store.switchRoute(app, 2, fence, [next], image('image-2'));
     expect(await routes.get(app)).toMatchObject({ live: [next], draining: [], paused: [] });
     await store.switchBack(app, 2, fence);
     expect(await routes.get(app)).toMatchObject({ live: [], draining: [next], paused: [endpoint(1)] });
@@ -206,7 +208,7 @@ describe('running a deployment', () => {
     await ask(app, 'a');
     const fence = await own(app);
     await store.claim(app, fence, 3);
-    await store.switchRoute(app, 1, fence, [endpoint(1)], 'image-1');
+    await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'));
     await ask(app, 'b');
     await redis.connect().del(`gantry:lease:${app}`);
     const next = await own(app);
@@ -247,7 +249,7 @@ describe('cancelling', () => {
     const fence = await own(app);
     await store.claim(app, fence, 3);
     expect(await store.cancel(app, 2, 'by ana')).toBe('asked');
-    await store.switchRoute(app, 2, fence, [endpoint(2)], 'image');
+    await store.switchRoute(app, 2, fence, [endpoint(2)], image('image'));
     expect(await store.cancel(app, 2, 'by ana')).toBe('too late');
   });
 });

@@ -1,0 +1,32 @@
+import type { z } from 'zod';
+import type { releaseShape, releasesShape } from '../api/contract.ts';
+import { shortSha } from '../domain/app.ts';
+import { showEnvChanges } from '../domain/env-changes.ts';
+import { appName, collect } from './api-client.ts';
+import { printJson, printTable } from './print.ts';
+
+/** What was live, the newest first, and which of it can be brought back. */
+export async function listReleases(options: { app?: string; json?: boolean }): Promise<void> {
+  const path = `/apps/${await appName(options.app)}/releases`;
+  const releases = await collect<typeof releasesShape, 'releases'>(path, 'releases');
+  if (options.json) return printJson(releases);
+  if (releases.length === 0) return console.error('nothing was live yet: git push clever main');
+  printTable(
+    ['RELEASE', 'STATE', 'COMMIT', 'BY', 'WHEN', 'IMAGE', 'VARIABLES', 'WHAT'],
+    releases.map((release) => [
+      `v${release.number}`,
+      stateOf(release),
+      shortSha(release.commit),
+      release.by,
+      release.createdAt,
+      release.imageSize === null ? '' : `${Math.max(1, Math.round(release.imageSize / 1e6))} MB`,
+      release.env ? showEnvChanges(release.env) : '',
+      release.rollbackTo === null ? release.subject : `v${release.rollbackTo} again: ${release.subject}`,
+    ]),
+  );
+}
+
+function stateOf({ live, eligible_for_rollback }: z.infer<typeof releaseShape>): string {
+  if (live) return 'live';
+  return eligible_for_rollback ? 'kept' : 'image freed';
+}

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import type { scale, setOptions } from './commands/options.ts';
 
 /** Composition root of the command line. Commands load what they need themselves, so that the quick ones stay quick. */
@@ -291,6 +291,28 @@ deploys
     (await import('./commands/deploys.ts')).cancelDeploy(number, options),
   );
 
+program
+  .command('login')
+  .description('keep a token for a server, so that neither gantry nor git push asks for one')
+  .argument('[url]', 'default: GANTRY_URL, the git remote "clever", the last login')
+  .action(async (url?: string) => (await import('./commands/login.ts')).login(url));
+program
+  .command('logout')
+  .argument('[url]')
+  .action(async (url?: string) => (await import('./commands/login.ts')).logout(url));
+program
+  .command('link')
+  .description('add the git remote "clever", which deploys, to the repository here')
+  .argument('[app]', 'default: GANTRY_APP, then the name of the folder')
+  .option('--force', 'also when the remote leads elsewhere')
+  .action(async (app: string | undefined, options: { force?: boolean }) =>
+    (await import('./commands/link.ts')).link(app, options),
+  );
+program
+  .command('credential', { hidden: true })
+  .description("git's credential helper")
+  .addArgument(new Argument('<action>').choices(['get', 'store', 'erase']))
+  .action(async (action: string) => (await import('./commands/credential.ts')).credential(action));
 const tokens = program.command('tokens').description('who may do what; for administrators');
 tokens
   .command('list', { isDefault: true })

@@ -1,10 +1,10 @@
-import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
 import type { z } from 'zod';
 import type { problemShape } from '../api/contract.ts';
 import { dataPaths, readConfig } from '../config.ts';
 import { ApiError, UsageError } from './exit-code.ts';
+import { parseRemote, remoteUrl } from './git-settings.ts';
+import { readLogins } from './logins.ts';
 
 /** Asks the server. `T` is the shape its contract promises; the server checks what it sends. */
 export async function call<Shape extends z.ZodType>(
@@ -38,9 +38,21 @@ export async function request(
   body?: unknown,
   signal?: AbortSignal,
 ): Promise<Response> {
-  const config = readConfig(process.env);
-  const token = await readToken(dataPaths(config.dataDir).token);
-  const response = await fetch(`${config.url}/api/v1${path}`, {
+  return ask(await findServer(), method, path, body, signal);
+}
+
+export type Server = { url: string; token: string | undefined };
+
+export async function ask(
+  { url, token }: Server,
+  method: string,
+  path: string,
+  body?: unknown,
+  signal?: AbortSignal,
+): Promise<Response> {
+  if (token === undefined)
+    throw new ApiError(401, `there is no token for ${url}`, `gantry login ${url}, or set GANTRY_TOKEN`);
+  const response = await fetch(`${url}/api/v1${path}`, {
     method,
     headers: {
       authorization: `Bearer ${token}`,
@@ -51,7 +63,7 @@ export async function request(
   }).catch((error: unknown) => {
     throw new ApiError(
       0,
-      `no Gantry answers at ${config.url}: ${reasonOf(error)}`,
+      `no Gantry answers at ${url}: ${reasonOf(error)}`,
       'start one with npm start, or set GANTRY_URL',
     );
   });
@@ -62,12 +74,20 @@ export async function request(
   throw new ApiError(response.status, problem.detail ?? response.statusText, problem.hint);
 }
 
-/** GANTRY_TOKEN, else the administrator's token of a server on this machine. */
-async function readToken(file: string): Promise<string> {
-  const token = process.env.GANTRY_TOKEN ?? (await readFile(file, 'utf8').catch(() => ''));
-  if (token.trim() === '')
-    throw new ApiError(401, 'there is no token', `set GANTRY_TOKEN, or run this where ${file} can be read`);
-  return token.trim();
+/**
+ * GANTRY_URL, the server this repository is pushed to if there is a login to it, the last login, this machine; and
+ * GANTRY_TOKEN, the token of the login, or the administrator's of a server on this machine.
+ */
+export async function findServer(): Promise<Server> {
+  const config = readConfig(process.env);
+  const { current, servers } = await readLogins();
+  const here = process.env.GANTRY_URL ? undefined : parseRemote((await remoteUrl()) ?? '')?.server;
+  const chosen = here !== undefined && servers[here] ? here : current;
+  const url = process.env.GANTRY_URL ? config.url : (chosen ?? config.url);
+  const given = process.env.GANTRY_TOKEN?.trim() || servers[url]?.token;
+  if (given !== undefined || url !== config.url) return { url, token: given };
+  const token = await readFile(dataPaths(config.dataDir).token, 'utf8').catch(() => '');
+  return { url, token: token.trim() || undefined };
 }
 
 /** `--app`, GANTRY_APP, then the git remote called clever. */
@@ -81,12 +101,7 @@ export async function appName(given: string | undefined): Promise<string> {
 }
 
 async function appOfRemote(): Promise<string | undefined> {
-  try {
-    const { stdout } = await promisify(execFile)('git', ['remote', 'get-url', 'clever']);
-    return /\/([^/]+?)(?:\.git)?\/?\s*$/.exec(stdout)?.[1];
-  } catch {
-    return undefined;
-  }
+  return /\/([^/]+?)(?:\.git)?\/?$/.exec((await remoteUrl()) ?? '')?.[1];
 }
 
 function reasonOf(error: unknown): string {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CommitSha } from '../domain/app.ts';
-import type { SubmoduleUrl } from '../domain/submodule-url.ts';
+import type { RemoteUrl } from '../domain/remote-url.ts';
 import { runGit } from './git-command.ts';
 import { Repository } from './repository.ts';
 
@@ -23,7 +23,7 @@ const lookEveryMs = 200;
 
 /** Fetches one commit from a server into a repository of its own. Throws what git said when it failed. */
 export async function fetchCommit(
-  from: SubmoduleUrl,
+  from: RemoteUrl,
   commit: CommitSha,
   place: FetchPlace,
 ): Promise<Repository> {
@@ -71,7 +71,7 @@ export async function fetchCommit(
   return repository;
 }
 
-function gitConfig({ protocol, host, port, user, password, url }: SubmoduleUrl, place: FetchPlace): string {
+function gitConfig({ protocol, host, port, user, password, url }: RemoteUrl, place: FetchPlace): string {
   const login = Buffer.from(`${user ?? ''}:${password ?? ''}`).toString('base64');
   const http =
     protocol === 'ssh'
@@ -108,10 +108,7 @@ ${http}[remote "origin"]
 /** A program instead of a command line: what git starts for ssh goes through no shell with anything but constants in it. */
 const sshWrapper = '#!/bin/sh\nexec ssh -F "$GANTRY_SSH_CONFIG" "$@"\n';
 
-async function sshEnvironment(
-  { host, port }: SubmoduleUrl,
-  place: FetchPlace,
-): Promise<Record<string, string>> {
+async function sshEnvironment({ host, port }: RemoteUrl, place: FetchPlace): Promise<Record<string, string>> {
   const folder = join(place.dir, 'ssh-command');
   await mkdir(folder, { mode: 0o700 });
   const [wrapper, config] = [join(folder, 'ssh'), join(folder, 'config')];

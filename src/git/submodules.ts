@@ -1,13 +1,13 @@
-import { lookup } from 'node:dns/promises';
 import { lstat, mkdir, realpath, rm, rmdir, writeFile } from 'node:fs/promises';
-import { type BlockList, isIP } from 'node:net';
+import type { BlockList } from 'node:net';
 import { dirname, join, relative } from 'node:path';
 import type { CommitSha } from '../domain/app.ts';
-import { isInRanges, isInternalAddress } from '../domain/internal-address.ts';
-import { parseSubmoduleUrl, type SubmoduleUrl, showSubmoduleUrl } from '../domain/submodule-url.ts';
+import { parseRemoteUrl, showRemoteUrl } from '../domain/remote-url.ts';
 import { messageOf } from '../errors.ts';
 import { timeoutSignal } from '../timeout-signal.ts';
+import { explainFetch, type FetchWords } from './explain-fetch.ts';
 import { fetchCommit } from './fetch-commit.ts';
+import { publicAddress } from './public-address.ts';
 import type { Repository } from './repository.ts';
 
 export type SubmoduleSettings = {
@@ -41,6 +41,18 @@ const limits = {
   checkedOutBytes: 2 * 1024 ** 3,
   timeMs: 600_000,
 };
+
+const words: FetchWords = {
+  key: 'the key in CC_SSH_PRIVATE_KEY',
+  giveKey: 'set CC_SSH_PRIVATE_KEY',
+  url: '.gitmodules',
+  push: 'git push --recurse-submodules=check',
+};
+
+const relativeUrl: [string, string] = [
+  'its URL is relative, and nobody knows here where the repository itself comes from',
+  'write the whole URL into .gitmodules: https://host/path.git',
+];
 
 type Run = SubmoduleRequest & {
   settings: SubmoduleSettings;
@@ -79,21 +91,22 @@ export async function fetchSubmodules(
   ): Promise<SubmoduleProblem | undefined> {
     for (const module of await repository.submodules(commit)) {
       const path = prefix + module.path;
-      const url = showSubmoduleUrl(module.url ?? '');
+      const url = showRemoteUrl(module.url ?? '');
       const failed = (reason: string, hint?: string): SubmoduleProblem => ({ path, url, reason, hint });
       if (module.url === undefined)
         return failed('.gitmodules has no URL for it', 'git submodule add URL PATH');
       if (depth > limits.depth) return failed(`submodules are nested more than ${limits.depth} deep`);
       run.count += 1;
       if (run.count > limits.count) return failed(`there are more than ${limits.count} submodules`);
-      const from = parseSubmoduleUrl(module.url);
-      if ('problem' in from) return failed(from.problem, from.hint);
+      if (/^\.\.?\//.test(module.url)) return failed(...relativeUrl);
+      const from = parseRemoteUrl(module.url);
+      if ('problem' in from) return failed(from.problem);
       if (from.protocol === 'ssh' && run.keyFile === undefined)
         return failed(
           'ssh needs a key',
           'gantry env set CC_SSH_PRIVATE_KEY=@file  with a key the server knows',
         );
-      const address = await publicAddress(from, run.settings);
+      const address = await publicAddress(from.host, run.settings.allowedInternal);
       if ('problem' in address) return failed(address.problem, address.hint);
 
       await run.report(path, url, module.commit);
@@ -112,7 +125,7 @@ export async function fetchSubmodules(
       } catch (error) {
         request.signal.throwIfAborted();
         if (deadline.aborted) return failed(`submodules took more than ${limits.timeMs / 60_000} minutes`);
-        const [reason, hint] = explain(messageOf(error), from, module.commit);
+        const [reason, hint] = explainFetch(messageOf(error), from, module.commit, words);
         return failed(reason, hint);
       }
       run.bytes += await fetched.sizeOf(module.commit);
@@ -130,28 +143,6 @@ export async function fetchSubmodules(
   }
 }
 
-/** Every address a name stands for has to be public; which one the server's name server gives later is not asked again. */
-async function publicAddress(
-  { host }: SubmoduleUrl,
-  { allowedInternal }: SubmoduleSettings,
-): Promise<{ address: string } | { problem: string; hint?: string }> {
-  const found = isIP(host)
-    ? [{ address: host }]
-    : await lookup(host, { all: true, verbatim: false }).catch((error: unknown) => messageOf(error));
-  if (typeof found === 'string') return { problem: `the host ${host} was not found` };
-  const inside = found.find(
-    ({ address }) => isInternalAddress(address) && !isInRanges(address, allowedInternal),
-  );
-  if (inside) {
-    return {
-      problem: `${host} is ${inside.address === host ? '' : `${inside.address}, `}an address of an internal network`,
-      hint: 'an administrator allows it with GANTRY_ALLOW_INTERNAL_ADDRESSES on the server',
-    };
-  }
-  const [first] = found;
-  return first ? { address: first.address } : { problem: `the host ${host} was not found` };
-}
-
 async function isEmptyFolderIn(place: string, folder: string): Promise<boolean> {
   const parent = await realpath(dirname(place)).catch(() => undefined);
   if (parent === undefined || relative(await realpath(folder), parent).startsWith('..')) return false;
@@ -164,36 +155,4 @@ async function isEmptyFolderIn(place: string, folder: string): Promise<boolean> 
 /** Files from Windows and values that lost their last line end are no keys to ssh. */
 function asKeyFile(key: string): string {
   return `${key.replaceAll('\r\n', '\n').trim()}\n`;
-}
-
-/** What git and ssh say, as a reason and what to do. */
-function explain(said: string, { protocol, host }: SubmoduleUrl, commit: CommitSha): [string, string?] {
-  const is = (pattern: RegExp): boolean => pattern.test(said);
-  if (is(/not our ref|unadvertised object|remote ref/i))
-    return [`it has no commit ${commit.slice(0, 7)}`, 'was it pushed?  git push --recurse-submodules=check'];
-  if (is(/could not read Username|Authentication failed|error: 40[13]/i))
-    return ['it is private, or not there', 'use its ssh URL, and set CC_SSH_PRIVATE_KEY'];
-  if (is(/error: 404|not found/i)) return ['it is not there, or private'];
-  if (is(/error: 30\d|redirect/i))
-    return [
-      'the server redirects to another URL, which is not followed',
-      'write that URL into .gitmodules (often .git is missing at its end)',
-    ];
-  if (is(/certificate|SSL/i))
-    return [
-      `the certificate of ${host} is not trusted here`,
-      'an administrator names the authority with GANTRY_GIT_CA_FILE on the server',
-    ];
-  if (is(/Permission denied \(|Load key|invalid format/i))
-    return ['the server does not take the key in CC_SSH_PRIVATE_KEY'];
-  if (is(/HOST IDENTIFICATION HAS CHANGED|Host key verification failed/i))
-    return [
-      `the ssh server ${host} has another host key than before`,
-      'if that is right, an administrator removes the known-hosts file of the app',
-    ];
-  if (protocol === 'ssh' && is(/ssh: not found/i))
-    return ['ssh is not installed on the server', 'apt-get install openssh-client'];
-  const line =
-    said.split('\n').find((text) => /^(fatal|error|ssh):?/i.test(text)) ?? said.split('\n')[0] ?? '';
-  return [line.replace(/https?:\/\/\S+/g, 'it').slice(0, 200)];
 }

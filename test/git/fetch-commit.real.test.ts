@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseCommitSha } from '../../src/domain/app.ts';
-import { parseSubmoduleUrl } from '../../src/domain/submodule-url.ts';
+import { parseRemoteUrl } from '../../src/domain/remote-url.ts';
 import { fetchCommit } from '../../src/git/fetch-commit.ts';
 import { startForge } from '../support/forge.ts';
 import { gitClient } from '../support/git.ts';
@@ -20,7 +20,7 @@ afterEach(() => rm(dir, { recursive: true, force: true }));
 type Options = { caFile?: string; maxBytes?: number; signal?: AbortSignal };
 
 function fetchFrom(url: string, commit: string, options: Options) {
-  const from = parseSubmoduleUrl(url);
+  const from = parseRemoteUrl(url);
   const sha = parseCommitSha(commit);
   if ('problem' in from || !sha) throw new Error('not a place to fetch from');
   return fetchCommit(from, sha, {

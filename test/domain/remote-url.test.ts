@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { parseSubmoduleUrl, showSubmoduleUrl } from '../../src/domain/submodule-url.ts';
+import { parseRemoteUrl, showRemoteUrl } from '../../src/domain/remote-url.ts';
 
-describe('the URL of a submodule', () => {
+describe('the URL of a repository elsewhere', () => {
   test.each([
     ['https://forge.example/a/b.git', { protocol: 'https', host: 'forge.example', port: 443 }],
     ['https://forge.example:8443/b', { host: 'forge.example', port: 8443 }],
@@ -16,18 +16,17 @@ describe('the URL of a submodule', () => {
     ],
     ['ssh://forge.example/a/b', { user: 'git' }],
   ])('%s', (text, parts) => {
-    expect(parseSubmoduleUrl(text)).toMatchObject(parts);
+    expect(parseRemoteUrl(text)).toMatchObject(parts);
   });
 
   test('gives its login away to nobody who reads it', () => {
-    const url = parseSubmoduleUrl('https://ana:p%40ss@forge.example/b.git');
+    const url = parseRemoteUrl('https://ana:p%40ss@forge.example/b.git');
     expect(url).toMatchObject({ user: 'ana', password: 'p@ss', url: 'https://forge.example/b.git' });
-    expect(showSubmoduleUrl('https://ana:p%40ss@forge.example/b.git')).toBe('https://forge.example/b.git');
+    expect(showRemoteUrl('https://ana:p%40ss@forge.example/b.git')).toBe('https://forge.example/b.git');
   });
 
   test.each([
-    ['../lib.git', /relative/],
-    ['./lib', /relative/],
+    ['../lib.git', /only https and ssh/],
     ['http://forge.example/b', /only https and ssh/],
     ['git://forge.example/b', /only https and ssh/],
     ['file:///etc', /only https and ssh/],
@@ -45,7 +44,7 @@ describe('the URL of a submodule', () => {
     ['https://', /only https and ssh/],
     ['', /characters/],
   ])('is refused: %j', (text, problem) => {
-    const refused = parseSubmoduleUrl(text);
+    const refused = parseRemoteUrl(text);
     expect('problem' in refused && refused.problem).toMatch(problem);
   });
 });

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 
-/** Where a submodule comes from, taken apart so that nothing of it can be read as anything else. */
-export type SubmoduleUrl = {
+/** Where a repository is fetched from, taken apart so that nothing of it can be read as anything else. */
+export type RemoteUrl = {
   protocol: 'https' | 'ssh';
   host: string;
   port: number;
@@ -12,14 +12,8 @@ export type SubmoduleUrl = {
   url: string;
 };
 
-/** The one form that is safe to fetch, or why it is not. The text is from the repository: anybody may have written it. */
-export function parseSubmoduleUrl(text: string): SubmoduleUrl | { problem: string; hint?: string } {
-  if (/^\.\.?\//.test(text)) {
-    return {
-      problem: 'its URL is relative, and nobody knows here where the repository itself comes from',
-      hint: 'write the whole URL into .gitmodules: https://host/path.git',
-    };
-  }
+/** The one form that is safe to fetch, or why it is not. Anybody may have written the text. */
+export function parseRemoteUrl(text: string): RemoteUrl | { problem: string } {
   if (text.length > 2000 || !/^[\x21-\x7e]+$/.test(text))
     return { problem: 'its URL holds characters no URL has' };
   const short = /^([A-Za-z0-9_][\w.-]*)@([A-Za-z0-9][\w.-]*):(?!\/\/|-)([^:]+)$/.exec(text);
@@ -50,7 +44,7 @@ function ssh(
   port: number,
   path: string,
   short: string | undefined,
-): SubmoduleUrl | { problem: string } {
+): RemoteUrl | { problem: string } {
   if (path.length < 2 || /^\/+-/.test(path) || path.startsWith('-'))
     return { problem: 'its URL has no usable path' };
   if (!isHost(host)) return { problem: 'its URL has no usable host name' };
@@ -72,6 +66,6 @@ function decoded(text: string): string {
 }
 
 /** For people: without a login, without what could be mistaken for something else. */
-export function showSubmoduleUrl(text: string): string {
+export function showRemoteUrl(text: string): string {
   return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/@]*@/i, '$1');
 }

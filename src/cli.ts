@@ -291,6 +291,62 @@ deploys
     (await import('./commands/deploys.ts')).cancelDeploy(number, options),
   );
 
+const webhooks = program.command('webhooks').description('deploy what is pushed to a repository elsewhere');
+webhooks
+  .command('link')
+  .description('fetch and deploy each commit that is pushed there')
+  .argument('[APP]')
+  .requiredOption('--provider <NAME>', 'github, gitlab, gitea, forgejo, bitbucket or generic')
+  .requiredOption('--repo <URL>', 'https, or ssh with --key; a login in it stays secret')
+  .option('--branch <NAME>', 'the branch that is deployed', 'main')
+  .option('--key <FILE>', 'private key for ssh, one that may only read')
+  .option(...appOption)
+  .option('--json')
+  .action(
+    async (
+      app: string | undefined,
+      options: { provider: string; repo: string; branch: string; key?: string; app?: string; json?: boolean },
+    ) => (await import('./commands/webhooks.ts')).linkWebhook(app, options),
+  );
+webhooks
+  .command('show', { isDefault: true })
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/webhooks.ts')).showWebhook(options),
+  );
+webhooks
+  .command('unlink')
+  .option(...appOption)
+  .action(async (options: { app?: string }) =>
+    (await import('./commands/webhooks.ts')).unlinkWebhook(options),
+  );
+webhooks
+  .command('rotate')
+  .description('a new secret; the one before is good for another day')
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/webhooks.ts')).rotateSecret(options),
+  );
+webhooks
+  .command('deliveries')
+  .description('the last fifty, and what became of each')
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/webhooks.ts')).listDeliveries(options),
+  );
+webhooks
+  .command('redeliver')
+  .description('deploy the commit of a delivery, also one that was ignored')
+  .argument('<ID>')
+  .option(...appOption)
+  .option('--json')
+  .action(async (id: string, options: { app?: string; json?: boolean }) =>
+    (await import('./commands/webhooks.ts')).redeliver(id, options),
+  );
+
 program
   .command('login')
   .description('keep a token for a server, so that neither gantry nor git push asks for one')

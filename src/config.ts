@@ -156,7 +156,7 @@ export const variables = {
     parseRanges,
     '',
     '10.1.2.0/24,fd00::/8',
-    'internal addresses that submodules may come from; else none may',
+    'internal addresses that submodules and linked repositories may come from; else none may',
   ),
   GANTRY_TRUSTED_PROXIES: variable(
     parseRanges,
@@ -168,7 +168,7 @@ export const variables = {
     (value: string) => value,
     '',
     '/etc/ssl/forge-ca.pem',
-    'certificates of authorities to trust for submodules (default: the machine’s)',
+    'certificates of authorities to trust for submodules and linked repositories (default: the machine’s)',
   ),
   GANTRY_KEEP_RELEASES: variable(int(1, 1000), '10', '5', 'images of how many releases are kept'),
   GANTRY_CANCEL_ON_PUSH: variable(
@@ -286,6 +286,7 @@ export function dataPaths(dataDir: string) {
     logs: join(dataDir, 'logs'),
     keys: join(dataDir, 'keys'),
     knownHosts: join(dataDir, 'known-hosts'),
+    fetches: join(dataDir, 'fetches'),
     storeId: join(dataDir, 'store-id'),
     token: join(dataDir, 'admin-token'),
     lock: join(dataDir, 'server.lock'),

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
+import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { type Authenticate, createAuthenticator, type Refusal } from './access/authenticator.ts';
 import { createApi, isRedisTrouble } from './api/api.ts';
@@ -12,6 +13,7 @@ import { clientAddress } from './domain/client-address.ts';
 import { UserError } from './errors.ts';
 import { BranchKeeper } from './git/branch-keeper.ts';
 import { deployAgain } from './git/deploy-again.ts';
+import { deployFetched } from './git/deploy-fetched.ts';
 import { FinishedDeployments } from './git/finished-deployments.ts';
 import { defaultGitLimits, GitEndpoint, gitServerOptions } from './git/git-endpoint.ts';
 import { prepareGitProcess } from './git/git-environment.ts';
@@ -44,6 +46,8 @@ import { TcpPortStore } from './store/tcp-port-store.ts';
 import { TerminalChannels } from './store/terminal-channel.ts';
 import { TokenStore } from './store/token-store.ts';
 import { VolumeStore } from './store/volume-store.ts';
+import { WebhookStore } from './store/webhook-store.ts';
+import { WebhookReceiver } from './webhooks/webhook-receiver.ts';
 
 export type RunningServer = { stop: () => Promise<void> };
 
@@ -173,7 +177,33 @@ export async function startServer(
   void finished.putAllAway();
 
   const goBack = rollBack({ apps, deployments, releases, queue });
+  const webhooks = new WebhookStore(hasty, sealer);
+  const receiver = new WebhookReceiver({
+    apps,
+    deployments,
+    releases,
+    webhooks,
+    logger,
+    ...deployFetched({
+      deployments,
+      queue,
+      repositories,
+      knownHostsFile: (app) => join(paths.knownHosts, app),
+      place: {
+        allowedInternal: config.allowedInternal,
+        caFile: config.gitCaFile,
+        scratch: paths.fetches,
+        maxBytes: defaultGitLimits.maxPushBytes,
+      },
+    }),
+  });
+  await rm(paths.fetches, { recursive: true, force: true });
+  void receiver.resume().catch((err: unknown) => logger.warn({ err }, 'unfinished deliveries wait'));
+
   const api = await createApi({
+    webhooks,
+    receiveDelivery: async (app, delivery) => receiver.receive(app, delivery),
+    redeliver: async (app, id) => receiver.redeliver(app, id),
     apps,
     deployments,
     volumes: new VolumeStore(hasty),

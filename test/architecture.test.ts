@@ -16,6 +16,7 @@ const allowed: Record<string, { values: string[]; types?: string[] }> = {
   queue: { values: ['domain', 'store', 'deploy'] },
   git: { values: ['domain'], types: ['store', 'access', 'queue/deploy-queue.ts'] },
   access: { values: ['domain'], types: ['store'] },
+  webhooks: { values: ['domain'], types: ['store'] },
   api: { values: ['domain'], types: ['store', 'access'] },
   commands: { values: ['domain'], types: ['api/contract.ts'] },
 };

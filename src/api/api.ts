@@ -21,6 +21,7 @@ import { type TaskRoutesDeps, taskRoutes } from './task-routes.ts';
 import { type TcpRoutesDeps, tcpRoutes } from './tcp-routes.ts';
 import { type TokenRoutesDeps, tokenRoutes } from './token-routes.ts';
 import { type VolumeRoutesDeps, volumeRoutes } from './volume-routes.ts';
+import { deliveryRoutes, type WebhookRoutesDeps, webhookRoutes } from './webhook-routes.ts';
 
 export type ApiDeps = AppRoutesDeps &
   AuditRoutesDeps &
@@ -29,7 +30,8 @@ export type ApiDeps = AppRoutesDeps &
   TaskRoutesDeps &
   TcpRoutesDeps &
   TokenRoutesDeps &
-  VolumeRoutesDeps & {
+  VolumeRoutesDeps &
+  WebhookRoutesDeps & {
     authenticate: Authenticate;
     recordAudit: RecordAudit;
     /** Where a request comes from. */
@@ -84,6 +86,8 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     await inner.register(tokenRoutes(deps), { prefix: '/api/v1' });
     await inner.register(auditRoutes(deps), { prefix: '/api/v1' });
     await inner.register(releaseRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(webhookRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(deliveryRoutes(deps));
   });
   return api as unknown as FastifyInstance;
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { webhookProviders } from '../domain/webhook.ts';
 
 /** The shapes of the API, shared by the server and the command line. */
 export const appShape = z.object({
@@ -226,3 +227,47 @@ export const problemShape = z.object({
 });
 
 export const problemType = 'application/problem+json';
+
+const webhookProviderShape = z.enum(webhookProviders);
+
+export const webhookShape = z.object({
+  provider: webhookProviderShape,
+  /** Without a login. */
+  repository: z.string(),
+  branch: z.string(),
+  /** Where deliveries go, below the address of this server. */
+  path: z.string(),
+  createdAt: z.string(),
+});
+
+export const newWebhookShape = z.strictObject({
+  provider: webhookProviderShape,
+  repository: z.string().max(2000),
+  branch: z.string().max(200),
+  /** The private key for ssh. */
+  sshKey: z.string().max(20_000).optional(),
+});
+
+/** The secret is shown this once. */
+export const madeWebhookShape = webhookShape.extend({ secret: z.string() });
+
+export const deliveryShape = z.object({
+  id: z.string(),
+  provider: webhookProviderShape,
+  receivedAt: z.string(),
+  state: z.enum(['fetching', 'deploying', 'ignored', 'refused', 'failed', 'connected']),
+  reason: z.string().nullable(),
+  number: z.number().nullable(),
+  branch: z.string().nullable(),
+  commit: z.string().nullable(),
+});
+
+export const deliveriesShape = z.object({ deliveries: z.array(deliveryShape) });
+
+/** What the sender of a delivery is told. */
+export const deliveryAnswerShape = z.object({
+  state: deliveryShape.shape.state,
+  reason: z.string().optional(),
+  number: z.number().optional(),
+  delivery: z.string().optional(),
+});

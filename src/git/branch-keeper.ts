@@ -8,7 +8,7 @@ import type { Repositories } from './repositories.ts';
 const gitMovesWithinMs = 2000;
 
 /**
- * Keeps `main` what it promises to be: the last pushed commit that went live, and after a rollback the commit that was
+ * Keeps `main` what it promises to be: the last pushed or fetched commit that went live, and after a rollback the commit that was
  * gone back to. While the push is there git itself moves the branch; when it left, or its server died, this does, and
  * only from where the push saw it.
  */

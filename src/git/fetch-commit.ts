@@ -1,10 +1,19 @@
 import { spawn } from 'node:child_process';
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import type { BlockList } from 'node:net';
 import { join } from 'node:path';
 import type { CommitSha } from '../domain/app.ts';
 import type { RemoteUrl } from '../domain/remote-url.ts';
 import { runGit } from './git-command.ts';
 import { Repository } from './repository.ts';
+
+/** What the administrator allows. */
+export type FetchSettings = {
+  /** Internal addresses that may be fetched from after all. */
+  allowedInternal: BlockList;
+  /** Certificates of authorities to trust instead of the machine's. */
+  caFile: string | undefined;
+};
 
 export type FetchPlace = {
   /** A new folder for the repository. Nobody but us may see into its parent. */
@@ -17,6 +26,8 @@ export type FetchPlace = {
   knownHostsFile: string;
   maxBytes: number;
   signal: AbortSignal;
+  /** A repository whose commits need not be fetched again. With it the whole history comes, without it one commit. */
+  beside?: Repository;
 };
 
 const lookEveryMs = 200;
@@ -27,8 +38,12 @@ export async function fetchCommit(
   commit: CommitSha,
   place: FetchPlace,
 ): Promise<Repository> {
-  const { dir, signal } = place;
+  const { dir, signal, beside } = place;
   await runGit(['init', '--bare', '--quiet', '--template=', dir], {});
+  if (beside) {
+    await mkdir(join(dir, 'objects/info'), { recursive: true });
+    await writeFile(join(dir, 'objects/info/alternates'), `${join(beside.path, 'objects')}\n`);
+  }
   await writeFile(join(dir, 'config'), gitConfig(from, place), { mode: 0o600 });
   const env: Record<string, string> = {
     PATH: process.env.PATH ?? '/usr/bin:/bin',
@@ -50,7 +65,8 @@ export async function fetchCommit(
   try {
     const stop = AbortSignal.any([signal, limit.signal]);
     const fetch = ['fetch', '--quiet', '--no-tags', '--no-auto-gc', '--no-recurse-submodules'];
-    await git([...fetch, '--depth=1', 'origin', commit], env, stop).catch(async (error: unknown) => {
+    const much = beside ? [] : ['--depth=1'];
+    await git([...fetch, ...much, 'origin', commit], env, stop).catch(async (error: unknown) => {
       if (stop.aborted || !/not our ref|unadvertised object|remote ref|shallow/i.test(String(error)))
         throw error;
       // Servers need not give out commits that no branch ends in.
@@ -69,6 +85,11 @@ export async function fetchCommit(
   const repository = new Repository(dir);
   if ((await repository.commitInfo(commit)) === undefined) throw new Error(`not our ref ${commit}`);
   return repository;
+}
+
+/** Keys from Windows and values that lost their last line end are no keys to ssh. */
+export async function writeKeyFile(file: string, key: string): Promise<void> {
+  await writeFile(file, `${key.replaceAll('\r\n', '\n').trim()}\n`, { mode: 0o600 });
 }
 
 function gitConfig({ protocol, host, port, user, password, url }: RemoteUrl, place: FetchPlace): string {
@@ -92,6 +113,8 @@ ${place.caFile === undefined ? '' : `  sslCAInfo = ${quoted(place.caFile)}\n`}${
   attributesFile = /dev/null
 [gc]
   auto = 0
+[uploadpack]
+  allowAnySHA1InWant = true
 [fetch]
   fsckObjects = true
 [fetch "fsck"]

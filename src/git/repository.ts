@@ -87,6 +87,12 @@ export class Repository {
     );
   }
 
+  /** Copies a commit and all before it from a repository on this machine. No ref changes. */
+  async takeCommit(sha: CommitSha, from: Repository): Promise<void> {
+    const quietly = ['--quiet', '--no-tags', '--no-auto-gc', '--no-write-fetch-head'];
+    await this.#git(['fetch', ...quietly, from.path, sha], { isSilent: true });
+  }
+
   /**
    * Writes the files of a commit into a new folder. Nothing in the commit runs: no hooks, no filters;
    * submodules stay empty folders. The repository itself is only read.

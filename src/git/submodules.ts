@@ -1,21 +1,13 @@
-import { lstat, mkdir, realpath, rm, rmdir, writeFile } from 'node:fs/promises';
-import type { BlockList } from 'node:net';
+import { lstat, mkdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import type { CommitSha } from '../domain/app.ts';
 import { parseRemoteUrl, showRemoteUrl } from '../domain/remote-url.ts';
 import { messageOf } from '../errors.ts';
 import { timeoutSignal } from '../timeout-signal.ts';
 import { explainFetch, type FetchWords } from './explain-fetch.ts';
-import { fetchCommit } from './fetch-commit.ts';
+import { type FetchSettings, fetchCommit, writeKeyFile } from './fetch-commit.ts';
 import { publicAddress } from './public-address.ts';
 import type { Repository } from './repository.ts';
-
-export type SubmoduleSettings = {
-  /** Internal addresses that may be fetched from after all. */
-  allowedInternal: BlockList;
-  /** Certificates of authorities to trust instead of the machine's. */
-  caFile: string | undefined;
-};
 
 export type SubmoduleRequest = {
   repository: Repository;
@@ -55,7 +47,7 @@ const relativeUrl: [string, string] = [
 ];
 
 type Run = SubmoduleRequest & {
-  settings: SubmoduleSettings;
+  settings: FetchSettings;
   keyFile: string | undefined;
   count: number;
   bytes: number;
@@ -64,7 +56,7 @@ type Run = SubmoduleRequest & {
 /** Puts the files of all submodules, and of theirs, into a checkout. The first that cannot be had ends it. */
 export async function fetchSubmodules(
   request: SubmoduleRequest,
-  settings: SubmoduleSettings,
+  settings: FetchSettings,
 ): Promise<SubmoduleProblem | undefined> {
   const { scratch, sshKey } = request;
   const deadline = timeoutSignal(limits.timeMs);
@@ -74,7 +66,7 @@ export async function fetchSubmodules(
   await mkdir(dirname(request.knownHostsFile), { recursive: true, mode: 0o700 });
   const keyFile = sshKey === undefined ? undefined : join(scratch, 'key');
   try {
-    if (keyFile !== undefined) await writeFile(keyFile, asKeyFile(sshKey ?? ''), { mode: 0o600 });
+    if (keyFile !== undefined) await writeKeyFile(keyFile, sshKey ?? '');
     const run: Run = { ...request, signal, settings, keyFile, count: 0, bytes: 0 };
     return await visit(run, request.repository, request.commit, request.checkout, '', 1);
   } finally {
@@ -150,9 +142,4 @@ async function isEmptyFolderIn(place: string, folder: string): Promise<boolean> 
     (entry) => entry.isDirectory(),
     () => false,
   );
-}
-
-/** Files from Windows and values that lost their last line end are no keys to ssh. */
-function asKeyFile(key: string): string {
-  return `${key.replaceAll('\r\n', '\n').trim()}\n`;
 }

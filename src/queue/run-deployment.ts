@@ -187,6 +187,7 @@ async function begin(run: Run & { live: Release | undefined }): Promise<DeployOu
   const back = rollbackTo === undefined ? '' : `back to v${rollbackTo}, `;
   const again = {
     push: '',
+    webhook: ', by webhook',
     redeploy: ' again',
     restart: ', restarted',
     retry: ', tried again',

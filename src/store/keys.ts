@@ -35,6 +35,13 @@ export const keys = {
   /** Token id to when it was last used. */
   tokenUses: `${prefix}:token-uses`,
   audit: `${prefix}:audit`,
+  webhook: (app: AppName) => `${prefix}:webhook:${app}`,
+  /** Id of a delivery to what became of it. */
+  deliveries: (app: AppName) => `${prefix}:deliveries:${app}`,
+  /** Ids of deliveries, the newest first. */
+  deliveryIds: (app: AppName) => `${prefix}:delivery-ids:${app}`,
+  /** Outlives the delivery itself: one that comes again is not taken twice. */
+  deliverySeen: (app: AppName, id: string) => `${prefix}:delivery-seen:${app}:${id}`,
   /** One channel for hints that save a poll; losing a message costs time, never correctness. */
   channel: `${prefix}:events`,
   bull: `${prefix}:bull`,

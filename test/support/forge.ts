@@ -21,6 +21,8 @@ export type Forge = {
   requests: string[];
   /** A repository with one commit of these files. */
   add(name: string, files: TestFiles): Promise<{ commit: string; path: string }>;
+  /** Makes whoever asks wait; returns what lets them go on. */
+  hold(): () => void;
   [Symbol.asyncDispose]: () => Promise<void>;
 };
 
@@ -47,7 +49,11 @@ export async function startForge(): Promise<Forge> {
   const repositories = join(dir, 'git');
   await mkdir(repositories);
   const requests: string[] = [];
+  let held: Promise<void> = Promise.resolve();
   const server = createServer({ key: await readFile(keyFile), cert: await readFile(caFile) }, (req, res) => {
+    void held.then(() => answer(req, res));
+  });
+  const answer = (req: IncomingMessage, res: ServerResponse): void => {
     const url = new URL(req.url ?? '/', 'https://localhost');
     requests.push(`${req.method} ${url.pathname}`);
     if (url.pathname.startsWith('/moved/')) {
@@ -60,7 +66,7 @@ export async function startForge(): Promise<Forge> {
       return;
     }
     backend(repositories, url, req, res);
-  });
+  };
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   return {
@@ -69,6 +75,13 @@ export async function startForge(): Promise<Forge> {
     caFile,
     requests,
     add: async (name, files) => addRepository(join(repositories, name), files),
+    hold: () => {
+      let release = (): void => {};
+      held = new Promise((resolve) => {
+        release = resolve;
+      });
+      return release;
+    },
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

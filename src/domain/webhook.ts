@@ -1,0 +1,82 @@
+import type { AppName, CommitSha } from './app.ts';
+
+/** Who sends deliveries. `generic`: anybody who can sign a small JSON. */
+export const webhookProviders = ['github', 'gitlab', 'gitea', 'forgejo', 'bitbucket', 'generic'] as const;
+export type WebhookProvider = (typeof webhookProviders)[number];
+
+/** Where an app's commits come from when they are not pushed here. */
+export type WebhookLink = {
+  provider: WebhookProvider;
+  /** https or ssh; a login in it is a secret. */
+  repository: string;
+  branch: string;
+  createdAt: Date;
+};
+
+/** What a delivery says, whoever sent it. Names in it are hostile text. */
+export type WebhookEvent =
+  | { kind: 'ping' }
+  | { kind: 'nothing'; reason: string }
+  | {
+      kind: 'push';
+      branch: string;
+      /** Where the branch stood before, if the sender says so. */
+      before: CommitSha | undefined;
+      commit: CommitSha;
+      /** First line of the message of the commit, if it is in the delivery. */
+      subject: string;
+      /** The whole message. */
+      message: string;
+      /** Every URL and path the sender knows the repository by. */
+      repositories: readonly string[];
+    };
+
+export type PushEvent = Extract<WebhookEvent, { kind: 'push' }>;
+
+type DeliveryState = 'fetching' | 'deploying' | 'ignored' | 'refused' | 'failed' | 'connected';
+
+/** One message of a forge, and what became of it. */
+export type Delivery = {
+  /** The sender's own name for it; one that comes again is the same delivery. */
+  id: string;
+  app: AppName;
+  provider: WebhookProvider;
+  receivedAt: Date;
+  state: DeliveryState;
+  /** Why it was ignored or refused, or how it failed. */
+  reason: string | undefined;
+  /** The deployment it made. */
+  number: number | undefined;
+  /** What it said, for doing it again. */
+  push: PushEvent | undefined;
+};
+
+const skipMarker = /\[(?:skip (?:deploy|ci)|(?:deploy|ci) skip|no (?:deploy|ci))\]/i;
+
+/** Why a push is not deployed, as far as the delivery itself tells. */
+export function reasonToIgnore(event: PushEvent, link: WebhookLink): string | undefined {
+  if (event.branch !== link.branch) return `a push to ${event.branch}; only ${link.branch} is deployed`;
+  const isKnown = event.repositories.length === 0 || event.repositories.some((url) => isSame(url, link));
+  if (!isKnown) return `it is about ${event.repositories[0]}, not about the linked repository`;
+  const marker = skipMarker.exec(event.message)?.[0];
+  return marker && `the commit says ${marker}`;
+}
+
+/** Senders know a repository by several URLs and by its path; the host is compared when both have one. */
+function isSame(url: string, link: WebhookLink): boolean {
+  const [one, other] = [placeOf(url), placeOf(link.repository)];
+  return one.path === other.path && (one.host === '' || one.host === other.host);
+}
+
+function placeOf(text: string): { host: string; path: string } {
+  const tidy = (path: string): string =>
+    path
+      .replace(/^\/+|\/+$/g, '')
+      .replace(/\.git$/, '')
+      .toLowerCase();
+  const short = /^[^@/]+@([^:/]+):(.+)$/.exec(text);
+  if (short) return { host: (short[1] ?? '').toLowerCase(), path: tidy(short[2] ?? '') };
+  if (!URL.canParse(text)) return { host: '', path: tidy(text) };
+  const { hostname, pathname } = new URL(text);
+  return { host: hostname.toLowerCase(), path: tidy(pathname) };
+}

@@ -1,0 +1,219 @@
+import { type App, type AppName, type CommitSha, shortSha } from '../domain/app.ts';
+import type { Deployment } from '../domain/deployment.ts';
+import { safeText } from '../domain/safe-text.ts';
+import {
+  type Delivery,
+  type PushEvent,
+  reasonToIgnore,
+  type WebhookEvent,
+  type WebhookLink,
+} from '../domain/webhook.ts';
+import { messageOf } from '../errors.ts';
+import type { Logger } from '../logger.ts';
+import type { AppStore } from '../store/app-store.ts';
+import type { DeploymentRequest, DeploymentStore } from '../store/deployment-store.ts';
+import type { ReleaseStore } from '../store/release-store.ts';
+import type { WebhookStore } from '../store/webhook-store.ts';
+import { deliveryId, readDelivery } from './read-delivery.ts';
+import { problemOfSignature, type Signed } from './verify-delivery.ts';
+
+export type WebhookDeps = {
+  apps: AppStore;
+  deployments: DeploymentStore;
+  releases: ReleaseStore;
+  webhooks: WebhookStore;
+  /** Brings a commit of the linked repository here, or says why it cannot. */
+  fetch: (app: AppName, url: string, sshKey: string | undefined, commit: CommitSha) => Promise<FetchProblem>;
+  /** Asks for a deployment of a commit that is here. `attached`: that commit was on its way already. */
+  deploy: (request: DeploymentRequest) => Promise<{ number: number; attached: boolean }>;
+  branchHead: (app: AppName, branch: string) => Promise<CommitSha | undefined>;
+  isAncestor: (app: AppName, ancestor: CommitSha, descendant: CommitSha) => Promise<boolean>;
+  logger: Logger;
+};
+
+type FetchProblem = { problem: string; hint?: string | undefined } | undefined;
+
+/** What the sender is told. `reason` is meant for a person who looks at the forge's list of deliveries. */
+export type WebhookAnswer = {
+  status: 200 | 202 | 400 | 401 | 404;
+  body: { state: Delivery['state']; reason?: string; number?: number; delivery?: string };
+};
+
+/** Forges give up on an answer after ten seconds. */
+const answerWithinMs = 8000;
+const noBranch = '0'.repeat(40);
+
+/** Takes what forges say and makes deployments of it. */
+export class WebhookReceiver {
+  readonly #deps: WebhookDeps;
+  /** Deliveries of one app are dealt with one after the other, so that what is decided about one is true. */
+  readonly #turns = new Map<AppName, Promise<unknown>>();
+
+  constructor(deps: WebhookDeps) {
+    this.#deps = deps;
+  }
+
+  async receive(app: AppName, signed: Signed): Promise<WebhookAnswer> {
+    const { webhooks } = this.#deps;
+    const link = await webhooks.get(app);
+    if (link?.provider !== signed.provider) {
+      const reason = `${app} is not linked to ${signed.provider}; gantry webhooks link says what to do`;
+      return { status: 404, body: { state: 'refused', reason } };
+    }
+    const delivery: Delivery = {
+      id: deliveryId(signed),
+      app,
+      provider: link.provider,
+      receivedAt: new Date(),
+      state: 'ignored',
+      reason: undefined,
+      number: undefined,
+      push: undefined,
+    };
+    const problem = problemOfSignature(signed, await webhooks.secrets(app), new Date());
+    if (problem !== undefined) return this.#refuse(delivery, 401, problem);
+    let event: WebhookEvent;
+    try {
+      event = readDelivery(signed, link.branch);
+    } catch (error) {
+      return this.#refuse(delivery, 400, safeText(messageOf(error), 200));
+    }
+    return this.#take(delivery, event, link);
+  }
+
+  /** Deals with a delivery again, whatever became of it. `undefined`: it is not kept any more, or there was nothing to do. */
+  async redeliver(app: AppName, id: string): Promise<WebhookAnswer | undefined> {
+    const [delivery, link] = await Promise.all([
+      this.#deps.webhooks.find(app, id),
+      this.#deps.webhooks.get(app),
+    ]);
+    if (!delivery?.push || !link) return undefined;
+    return answerTo(await this.#inTurn(delivery, delivery.push, link, `again ${Date.now()}`));
+  }
+
+  /** Goes on with what was being fetched when the last server ended. */
+  async resume(): Promise<void> {
+    for (const { name } of await this.#deps.apps.list()) {
+      const link = await this.#deps.webhooks.get(name);
+      const deliveries = link ? await this.#deps.webhooks.deliveries(name) : [];
+      for (const delivery of deliveries.reverse()) {
+        if (link && delivery.state === 'fetching' && delivery.push)
+          await this.#inTurn(delivery, delivery.push, link, 'first');
+      }
+    }
+  }
+
+  async #refuse(delivery: Delivery, status: 400 | 401, reason: string): Promise<WebhookAnswer> {
+    await this.#deps.webhooks.noteRefused({ ...delivery, state: 'refused', reason });
+    return { status, body: { state: 'refused', reason } };
+  }
+
+  async #take(delivery: Delivery, event: WebhookEvent, link: WebhookLink): Promise<WebhookAnswer> {
+    const noted: Delivery = { ...delivery, ...firstVerdict(event, link) };
+    const begun = await this.#deps.webhooks.begin(noted);
+    if (!begun.isNew) {
+      const number = begun.earlier?.number;
+      const reason = 'this delivery came before';
+      return {
+        status: 200,
+        body: { state: 'ignored', reason, delivery: delivery.id, ...(number !== undefined && { number }) },
+      };
+    }
+    if (noted.state !== 'fetching' || event.kind !== 'push') return answerTo(noted);
+    const working = this.#inTurn(noted, event, link, 'first');
+    const late = new Promise<Delivery>((resolve) => {
+      setTimeout(() => resolve(noted), answerWithinMs).unref();
+    });
+    return answerTo(await Promise.race([working, late]));
+  }
+
+  /** Never rejects: what goes wrong is the verdict. */
+  #inTurn(delivery: Delivery, event: PushEvent, link: WebhookLink, attempt: string): Promise<Delivery> {
+    const { app } = delivery;
+    const turn = (this.#turns.get(app) ?? Promise.resolve()).then(async () => {
+      try {
+        return await this.#deploy(delivery, event, link, attempt);
+      } catch (err) {
+        this.#deps.logger.error({ err, app, delivery: delivery.id }, 'delivery was not dealt with');
+        const reason = 'the server could not deal with it; its log says more';
+        return this.#deps.webhooks
+          .conclude(delivery, { state: 'failed', reason })
+          .catch((): Delivery => ({ ...delivery, state: 'failed', reason }));
+      }
+    });
+    this.#turns.set(app, turn);
+    void turn.finally(() => this.#turns.get(app) === turn && this.#turns.delete(app));
+    return turn;
+  }
+
+  async #deploy(delivery: Delivery, event: PushEvent, link: WebhookLink, attempt: string): Promise<Delivery> {
+    const { apps, webhooks, fetch, deploy, branchHead } = this.#deps;
+    const app = await apps.get(delivery.app);
+    if (!app) return webhooks.conclude(delivery, { state: 'ignored', reason: 'the app is gone' });
+    const problem = await fetch(app.name, link.repository, await webhooks.sshKey(app.name), event.commit);
+    if (problem) {
+      const reason = [problem.problem, problem.hint].filter((text) => text !== undefined).join('; ');
+      return webhooks.conclude(delivery, {
+        state: 'failed',
+        reason: `not fetched: ${safeText(reason, 300)}`,
+      });
+    }
+    const newer = attempt === 'first' ? await this.#whatIsNewer(app, event) : undefined;
+    if (newer !== undefined) return webhooks.conclude(delivery, { state: 'ignored', reason: newer });
+    const branch = app.branch || link.branch;
+    const { number } = await deploy({
+      app: app.name,
+      requestId: `webhook ${app.name} ${delivery.id} ${attempt}`,
+      trigger: 'webhook',
+      commit: event.commit,
+      subject: event.subject,
+      branch,
+      oldSha: (await branchHead(app.name, branch)) ?? noBranch,
+      by: link.provider,
+      noCache: false,
+      image: undefined,
+    });
+    return webhooks.conclude(delivery, { state: 'deploying', number });
+  }
+
+  /**
+   * Deliveries may overtake each other. An older one is known by what the branch was before: had it been moved back to the
+   * commit on purpose, it would have come from where we are.
+   */
+  async #whatIsNewer(app: App, event: PushEvent): Promise<string | undefined> {
+    const { deployments, releases, isAncestor } = this.#deps;
+    const desired: Deployment | undefined = await deployments.desired(app.name);
+    const live = app.live === undefined ? undefined : await releases.get(app.name, app.live);
+    const isOnItsWay = desired?.state === 'queued' || desired?.state === 'running';
+    if (live?.commit === event.commit && !isOnItsWay) return `${shortSha(event.commit)} is live already`;
+    const latest = isOnItsWay ? desired.commit : live?.commit;
+    if (latest === undefined || latest === event.commit || event.before === latest) return undefined;
+    return (await isAncestor(app.name, event.commit, latest))
+      ? `${shortSha(latest)}, which is newer, came before it`
+      : undefined;
+  }
+}
+
+function firstVerdict(
+  event: WebhookEvent,
+  link: WebhookLink,
+): Pick<Delivery, 'state' | 'reason'> & { push?: PushEvent } {
+  if (event.kind === 'ping') return { state: 'connected', reason: undefined };
+  if (event.kind === 'nothing') return { state: 'ignored', reason: safeText(event.reason, 200) };
+  const reason = reasonToIgnore(event, link);
+  if (reason !== undefined) return { state: 'ignored', reason: safeText(reason, 200), push: event };
+  return { state: 'fetching', reason: undefined, push: event };
+}
+
+function answerTo({ id, state, reason, number }: Delivery): WebhookAnswer {
+  const isWork = state === 'deploying' || state === 'fetching';
+  return {
+    status: isWork ? 202 : 200,
+    body: {
+      state,
+      delivery: id,
+      ...(reason !== undefined && { reason }),
+      ...(number !== undefined && { number }),
+    },
+  };
+}

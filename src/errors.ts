@@ -5,6 +5,7 @@ const table = {
   NOT_FOUND: { status: 404, title: 'not found' },
   INVALID: { status: 422, title: 'the input is not valid' },
   CONFLICT: { status: 409, title: 'that is not possible now' },
+  PRECONDITION_FAILED: { status: 412, title: 'it was changed meanwhile' },
   TOO_MANY_ATTEMPTS: { status: 429, title: 'too many attempts' },
   QUEUE_UNAVAILABLE: { status: 503, title: 'the deploy queue is unavailable' },
 } as const;

@@ -30,6 +30,7 @@ import { TaskQueue } from './queue/task-queue.ts';
 import { HttpAndTcpRouter } from './router/http-and-tcp-router.ts';
 import { anyAddress, isPortFree, probePort } from './router/port-probe.ts';
 import { RouteAgent } from './router/route-agent.ts';
+import { AnswerStore } from './store/answer-store.ts';
 import { AppStore } from './store/app-store.ts';
 import { AuditLog } from './store/audit-log.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
@@ -225,6 +226,7 @@ export async function startServer(
     addressOf,
     audit,
     recordAudit,
+    answers: new AnswerStore(hasty, sealer),
     appUrl: (app) => appUrl(config, app),
     version: version(),
     logger,

@@ -9,10 +9,12 @@ import type { RecordAudit } from '../domain/audit.ts';
 import { parseCredentials } from '../domain/credentials.ts';
 import { messageOf, UserError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
+import type { AnswerStore } from '../store/answer-store.ts';
 import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type AuditRoutesDeps, auditChanges, auditRoutes } from './audit-routes.ts';
 import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
+import { carryOutOnce } from './idempotency.ts';
 import { describeApi } from './openapi.ts';
 import { optionRoutes } from './option-routes.ts';
 import { type ReleaseRoutesDeps, releaseRoutes } from './release-routes.ts';
@@ -34,6 +36,7 @@ export type ApiDeps = AppRoutesDeps &
   WebhookRoutesDeps & {
     authenticate: Authenticate;
     recordAudit: RecordAudit;
+    answers: AnswerStore;
     /** Where a request comes from. */
     addressOf: (request: IncomingMessage) => string;
     /** Makes the one http.Server; git requests are answered before they get here. */
@@ -71,6 +74,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
 
   await api.register(async (inner) => {
     inner.decorateRequest('account');
+    carryOutOnce(inner as unknown as FastifyInstance, deps.answers);
     auditChanges(inner as unknown as FastifyInstance, deps.recordAudit, deps.addressOf);
     inner.addHook('onRequest', async (request) => {
       if (request.routeOptions.config.right === 'public') return;

@@ -69,8 +69,10 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
     api.get(
       '/apps/:app/env',
       { config: { right: 'deploy' }, schema: { params: appParams, response: { 200: envShape } } },
-      async ({ account, params }) => {
+      async ({ account, params }, reply) => {
         const app = await requireApp(deps, account, params.app);
+        // Read before the variables: at worst a change is refused that would have been right.
+        void reply.header('etag', `"${await deps.apps.envVersion(app.name)}"`);
         return { env: await deps.apps.env(app.name) };
       },
     );
@@ -81,7 +83,7 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
         config: { right: 'deploy', action: 'change env' },
         schema: { params: appParams, body: envChangeShape, response: { 200: envShape } },
       },
-      async ({ account, params, body }) => {
+      async ({ account, params, body, headers }, reply) => {
         const app = await requireApp(deps, account, params.app);
         const set: Record<string, string> = {};
         const unset: string[] = [];
@@ -95,12 +97,27 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
         // A wrong port or path is told now, not at the next deployment.
         const settings = parseAppSettings(set);
         if ('problems' in settings) throw new UserError('INVALID', settings.problems.join('; '));
-        await deps.apps.setEnv(app.name, set);
-        await deps.apps.unsetEnv(app.name, unset);
+        const changed = await deps.apps.changeEnv(app.name, { set, unset }, versionsIn(headers['if-match']));
+        if (changed === 'changed meanwhile')
+          throw new UserError(
+            'PRECONDITION_FAILED',
+            `the variables of ${app.name} were changed meanwhile`,
+            'look at them and try again',
+          );
+        void reply.header('etag', `"${changed}"`);
         return { env: await deps.apps.env(app.name) };
       },
     );
   };
+}
+
+/** The versions that `If-Match` asks for; without it, or with `*`, every one is right. */
+function versionsIn(header: string | undefined): number[] | undefined {
+  if (header === undefined || header.trim() === '*') return undefined;
+  return header.split(',').flatMap((tag) => {
+    const version = /^\s*"(\d{1,15})"\s*$/.exec(tag)?.[1];
+    return version === undefined ? [] : [Number(version)];
+  });
 }
 
 export const appParams = z.object({ app: z.string() });

@@ -58,7 +58,7 @@ export function auditChanges(
     // A read changes nothing, and nothing is written for strangers, who could fill the log.
     if (method === 'GET' || method === 'HEAD' || !account) return;
     const { right, action, shown } = routeOptions.config;
-    if (action === false) return;
+    if (action === false || request.isRepeated) return;
     const { app, ...params } = (request.params ?? {}) as Record<string, string>;
     const made = reply.getHeader('location')?.toString().split('/').at(-1);
     const about = [

@@ -1,3 +1,4 @@
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { LogChunk } from '../store/log-reader.ts';
 
@@ -11,7 +12,11 @@ export async function sendLog<End>(
   raw.on('close', () => raw.socket.destroyed && gone.abort());
   reply.raw.on('close', () => gone.abort());
   reply.hijack();
-  reply.raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'x-accel-buffering': 'no' });
+  reply.raw.writeHead(200, {
+    ...(reply.getHeaders() as OutgoingHttpHeaders),
+    'content-type': 'application/x-ndjson',
+    'x-accel-buffering': 'no',
+  });
   try {
     for await (const chunk of follow(gone.signal)) {
       const records =

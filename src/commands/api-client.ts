@@ -38,17 +38,18 @@ export async function request(
   body?: unknown,
   signal?: AbortSignal,
 ): Promise<Response> {
-  return ask(await findServer(), method, path, body, signal);
+  return ask(await findServer(), method, path, { body, ...(signal && { signal }) });
 }
 
 export type Server = { url: string; token: string | undefined };
+
+export type AskOptions = { body?: unknown; headers?: Record<string, string>; signal?: AbortSignal };
 
 export async function ask(
   { url, token }: Server,
   method: string,
   path: string,
-  body?: unknown,
-  signal?: AbortSignal,
+  { body, headers, signal }: AskOptions = {},
 ): Promise<Response> {
   if (token === undefined)
     throw new ApiError(401, `there is no token for ${url}`, `gantry login ${url}, or set GANTRY_TOKEN`);
@@ -57,6 +58,7 @@ export async function ask(
     headers: {
       authorization: `Bearer ${token}`,
       ...(body !== undefined && { 'content-type': 'application/json' }),
+      ...headers,
     },
     ...(body !== undefined && { body: JSON.stringify(body) }),
     ...(signal && { signal }),

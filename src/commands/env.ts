@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
+import type { z } from 'zod';
 import type { envShape } from '../api/contract.ts';
 import { problemWithEnvName } from '../domain/env.ts';
 import { formatExpert, parseEnvImport } from '../domain/env-import.ts';
-import { appName, call } from './api-client.ts';
+import { appName, ask, call, findServer, request } from './api-client.ts';
 import { UsageError } from './exit-code.ts';
 import { printJson } from './print.ts';
 
@@ -39,21 +40,28 @@ export async function importEnv(
   const parsed = parseEnvImport(await readValue(file === undefined || file === '-' ? '-' : `@${file}`));
   if ('problems' in parsed) throw new UsageError(`nothing was imported: ${parsed.problems.join('; ')}`);
   const app = await appName(options.app);
-  const before = (await call<typeof envShape>('GET', `/apps/${app}/env`)).env;
+  const response = await request('GET', `/apps/${app}/env`);
+  const before = ((await response.json()) as z.infer<typeof envShape>).env;
   const env: Record<string, string | null> = { ...parsed.env };
   if (options.replace) for (const name of Object.keys(before)) env[name] ??= null;
   const changed = Object.entries(env).filter(([name, value]) => (before[name] ?? null) !== value);
   if (changed.length === 0) return console.error('nothing to change');
-  await change(Object.fromEntries(changed), { ...options, app });
+  // What somebody else has set in between is not to be unset unseen.
+  const etag = response.headers.get('etag');
+  await change(Object.fromEntries(changed), { ...options, app }, etag ? { 'if-match': etag } : {});
 }
 
 export async function unsetEnv(names: readonly string[], options: Options): Promise<void> {
   await change(Object.fromEntries(names.map((name) => [name, null])), options);
 }
 
-async function change(env: Record<string, string | null>, options: Options): Promise<void> {
+async function change(
+  env: Record<string, string | null>,
+  options: Options,
+  headers: Record<string, string> = {},
+): Promise<void> {
   const app = await appName(options.app);
-  await call('PATCH', `/apps/${app}/env`, { env });
+  await ask(await findServer(), 'PATCH', `/apps/${app}/env`, { body: { env }, headers });
   console.error(
     `changed ${Object.keys(env).join(', ')}; in force with the next deployment: gantry restart, or gantry redeploy if the build needs it`,
   );

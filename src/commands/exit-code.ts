@@ -27,6 +27,7 @@ export function exitCodeFor(error: unknown): number {
     case 404:
       return 4;
     case 409:
+    case 412:
       return 5;
     case 400:
     case 422:

@@ -83,18 +83,32 @@ export class AppStore {
     return env;
   }
 
-  async setEnv(app: AppName, changes: Readonly<Record<string, string>>): Promise<void> {
-    const sealed = Object.entries(changes).map(([name, value]) => [
+  /** Changes with every change of a variable. */
+  async envVersion(app: AppName): Promise<number> {
+    return Number((await this.#redis.hget(keys.app(app), 'envVersion')) ?? 0);
+  }
+
+  /** All of it or, when the version is none of `versions` any more, nothing. Returns the new version. */
+  async changeEnv(
+    app: AppName,
+    { set, unset }: { set: Readonly<Record<string, string>>; unset: readonly string[] },
+    versions?: readonly number[],
+  ): Promise<number | 'changed meanwhile'> {
+    const sealed = Object.entries(set).flatMap(([name, value]) => [
       name,
       this.#sealer.seal(value, context(app, name)),
     ]);
-    if (sealed.length > 0)
-      await this.#redis.hset(keys.env(app), Object.fromEntries(sealed) as Record<string, string>);
-  }
-
-  /** How many of the names existed. */
-  async unsetEnv(app: AppName, names: readonly string[]): Promise<number> {
-    return names.length === 0 ? 0 : this.#redis.hdel(keys.env(app), ...names);
+    const version = (await this.#redis.eval(
+      changeEnvScript,
+      2,
+      keys.env(app),
+      keys.app(app),
+      randomUUID(),
+      JSON.stringify(versions ?? null),
+      JSON.stringify(unset),
+      ...sealed,
+    )) as number;
+    return version < 0 ? 'changed meanwhile' : version;
   }
 
   /** A number of its own for each network of an app, from which its addresses are cut. The plain one is called ''. */
@@ -113,6 +127,22 @@ export class AppStore {
 function context(app: AppName, name: string): string {
   return `${app}\0${name}`;
 }
+
+const changeEnvScript = `
+local envKey, appKey, change, wanted, unset = KEYS[1], KEYS[2], ARGV[1], cjson.decode(ARGV[2]), cjson.decode(ARGV[3])
+local now = redis.call('HMGET', appKey, 'envVersion', 'envChange')
+local version = tonumber(now[1]) or 0
+if now[2] == change then return version end
+if wanted ~= cjson.null then
+  local isWanted = false
+  for _, one in ipairs(wanted) do isWanted = isWanted or one == version end
+  if not isWanted then return -1 end
+end
+for _, name in ipairs(unset) do redis.call('HDEL', envKey, name) end
+for i = 4, #ARGV, 2 do redis.call('HSET', envKey, ARGV[i], ARGV[i + 1]) end
+redis.call('HSET', appKey, 'envChange', change)
+return redis.call('HINCRBY', appKey, 'envVersion', 1)
+`;
 
 const exchangeScript = `
 local now = redis.call('HGET', KEYS[1], 'options') or ''

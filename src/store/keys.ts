@@ -42,6 +42,8 @@ export const keys = {
   deliveryIds: (app: AppName) => `${prefix}:delivery-ids:${app}`,
   /** Outlives the delivery itself: one that comes again is not taken twice. */
   deliverySeen: (app: AppName, id: string) => `${prefix}:delivery-seen:${app}:${id}`,
+  /** What was answered to a request with an `Idempotency-Key`. */
+  answer: (hash: string) => `${prefix}:answer:${hash}`,
   /** One channel for hints that save a poll; losing a message costs time, never correctness. */
   channel: `${prefix}:events`,
   bull: `${prefix}:bull`,

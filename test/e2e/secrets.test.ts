@@ -1,7 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { localDocker } from '../support/base-image.ts';
+import { everyFile } from '../support/every-file.ts';
 import { watchingProcesses } from '../support/processes.ts';
 import { appRepository, Rig } from '../support/rig.ts';
 
@@ -107,13 +106,4 @@ async function imagesOf(app: string): Promise<Record<string, string>> {
     for await (const chunk of await image.get()) found['image files'] += (chunk as Buffer).toString('latin1');
   }
   return found;
-}
-
-/** Redis' files included; the keys are random and the sockets have no content. */
-async function everyFile(folder: string): Promise<string> {
-  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
-  const texts = entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => readFile(join(entry.parentPath, entry.name), 'latin1').catch(() => ''));
-  return (await Promise.all(texts)).join('');
 }

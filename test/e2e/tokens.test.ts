@@ -1,6 +1,7 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { everyFile } from '../support/every-file.ts';
 import { gitClient } from '../support/git.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 
@@ -116,12 +117,3 @@ test("the last administrator's token stays; when all have expired, a start write
   expect((await stat(join(rig.dataDir, 'admin-token'))).mode & 0o777).toBe(0o600);
   expect((await rig.gantry('whoami')).stdout).toBe('admin (admin)\n');
 });
-
-/** Redis' files included. */
-async function everyFile(folder: string): Promise<string> {
-  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
-  const texts = entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => readFile(join(entry.parentPath, entry.name), 'latin1').catch(() => ''));
-  return (await Promise.all(texts)).join('');
-}

@@ -23,6 +23,8 @@ import { receivePushes } from './git/receive.ts';
 import { Repositories } from './git/repositories.ts';
 import { retry } from './git/retry.ts';
 import { rollBack } from './git/roll-back.ts';
+import { Metrics } from './health/metrics.ts';
+import { diskCheck, freeBytes, type ReadinessCheck, readiness } from './health/readiness.ts';
 import type { Logger } from './logger.ts';
 import { CronSchedule } from './queue/cron-schedule.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
@@ -129,12 +131,34 @@ export async function startServer(
   const authenticate = createAuthenticator(tokens);
   const addressOf = ({ socket, headers }: IncomingMessage): string =>
     clientAddress(socket.remoteAddress ?? '', headers['x-forwarded-for']?.toString(), config.trustedProxies);
+  const metrics = new Metrics({
+    version: version(),
+    desired: async () => {
+      const all = await Promise.all((await apps.list()).map(({ name }) => deployments.desired(name)));
+      return all.filter((deployment) => deployment !== undefined);
+    },
+    workers: () => queue.workers(),
+    freeBytes: () => freeBytes(config.dataDir),
+  });
+  const hastyRoutes = new RouteStore(hasty);
+  const checks: Record<string, ReadinessCheck> = {
+    redis: async () => void (await hasty.ping()),
+    worker: async () => ((await queue.workers()) > 0 ? undefined : 'no worker takes deployments'),
+    router: async () =>
+      (await hastyRoutes.hasLivingRouter()) ? undefined : 'no router does what it is told',
+    disk: diskCheck(config.dataDir),
+  };
   const pushes = new PushRegistry();
   const git = new GitEndpoint({
     repositories,
     pushes,
     logger,
-    authenticate: (credentials, address) => authenticatePusher(authenticate, credentials?.password, address),
+    authenticate: (credentials, address) =>
+      authenticatePusher(
+        counting(authenticate, () => metrics.authFailed('git')),
+        credentials?.password,
+        address,
+      ),
     addressOf,
     recordAudit,
     may: (account, app, action) => (action === 'read' ? canRead : canDeploy)(account, app),
@@ -173,7 +197,12 @@ export async function startServer(
     logger,
   });
   const stopListening = events.listen((event) => {
-    if (event.kind === 'ended') void finished.putAway(event.app, event.number);
+    if (event.kind !== 'ended') return;
+    void finished.putAway(event.app, event.number);
+    void deployments.get(event.app, event.number).then(
+      (deployment) => deployment && metrics.deploymentEnded(deployment),
+      () => {}, // a number less
+    );
   });
   void finished.putAllAway();
 
@@ -203,7 +232,11 @@ export async function startServer(
 
   const api = await createApi({
     webhooks,
-    receiveDelivery: async (app, delivery) => receiver.receive(app, delivery),
+    receiveDelivery: async (app, delivery) => {
+      const answer = await receiver.receive(app, delivery);
+      metrics.delivered(delivery.provider, answer.body.state);
+      return answer;
+    },
     redeliver: async (app, id) => receiver.redeliver(app, id),
     apps,
     deployments,
@@ -222,7 +255,9 @@ export async function startServer(
     isPortFree: async (port) =>
       isPortFree(config.httpBind === '*' ? await anyAddress() : config.httpBind, port),
     tokens,
-    authenticate,
+    authenticate: counting(authenticate, () => metrics.authFailed('api')),
+    metrics,
+    readiness: () => readiness(checks),
     addressOf,
     audit,
     recordAudit,
@@ -254,6 +289,15 @@ export async function startServer(
       for (const connection of connections) connection.disconnect();
       logger.info('server stopped');
     },
+  };
+}
+
+function counting(authenticate: Authenticate, onRefusal: () => void): Authenticate {
+  return async (secret, address) => {
+    const answer = await authenticate(secret, address);
+    // git asks without a token first, to learn that it needs one.
+    if (secret && 'refused' in answer) onRefusal();
+    return answer;
   };
 }
 

@@ -17,7 +17,8 @@ const allowed: Record<string, { values: string[]; types?: string[] }> = {
   git: { values: ['domain'], types: ['store', 'access', 'queue/deploy-queue.ts'] },
   access: { values: ['domain'], types: ['store'] },
   webhooks: { values: ['domain'], types: ['store'] },
-  api: { values: ['domain'], types: ['store', 'access'] },
+  health: { values: ['domain'] },
+  api: { values: ['domain'], types: ['store', 'access', 'health'] },
   commands: { values: ['domain'], types: ['api/contract.ts'] },
 };
 
@@ -85,6 +86,7 @@ describe('every library has one home', () => {
     'simple-git': /^git\//,
     'node-git-server': /^git\//,
     fastify: /^api\//,
+    'prom-client': /^health\//,
   };
   test.each(Object.entries(homes))('%s', (library, home) => {
     const users = files.filter((file) => readFileSync(join(src, file), 'utf8').includes(`from '${library}'`));

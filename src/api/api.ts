@@ -14,6 +14,7 @@ import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type AuditRoutesDeps, auditChanges, auditRoutes } from './audit-routes.ts';
 import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
+import { type HealthRoutesDeps, healthRoutes, probeRoutes } from './health-routes.ts';
 import { carryOutOnce } from './idempotency.ts';
 import { describeApi } from './openapi.ts';
 import { optionRoutes } from './option-routes.ts';
@@ -28,6 +29,7 @@ import { deliveryRoutes, type WebhookRoutesDeps, webhookRoutes } from './webhook
 export type ApiDeps = AppRoutesDeps &
   AuditRoutesDeps &
   DeploymentRoutesDeps &
+  HealthRoutesDeps &
   ReleaseRoutesDeps &
   TaskRoutesDeps &
   TcpRoutesDeps &
@@ -70,8 +72,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
   demandRights(api as unknown as FastifyInstance);
   await describeApi(api as unknown as FastifyInstance, deps.version);
 
-  api.get('/healthz', { config: { right: 'public' } }, () => ({ status: 'ok' }));
-
+  await api.register(probeRoutes(deps));
   await api.register(async (inner) => {
     inner.decorateRequest('account');
     carryOutOnce(inner as unknown as FastifyInstance, deps.answers);
@@ -92,6 +93,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     await inner.register(releaseRoutes(deps), { prefix: '/api/v1' });
     await inner.register(webhookRoutes(deps), { prefix: '/api/v1' });
     await inner.register(deliveryRoutes(deps));
+    await inner.register(healthRoutes(deps));
   });
   return api as unknown as FastifyInstance;
 }

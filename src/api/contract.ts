@@ -271,3 +271,6 @@ export const deliveryAnswerShape = z.object({
   number: z.number().optional(),
   delivery: z.string().optional(),
 });
+
+/** `ok`, or what is wrong, for each thing the server needs. */
+export const readinessShape = z.object({ ready: z.boolean(), checks: z.record(z.string(), z.string()) });

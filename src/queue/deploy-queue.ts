@@ -26,6 +26,11 @@ export class DeployQueue {
     if (id && !(await this.#queue.getJob(id))) await this.#queue.removeDeduplicationKey(app);
   }
 
+  /** How many worker processes take jobs. */
+  async workers(): Promise<number> {
+    return this.#queue.getWorkersCount();
+  }
+
   async close(): Promise<void> {
     await this.#queue.close();
   }

@@ -70,6 +70,12 @@ export class RouteStore {
       .exec();
   }
 
+  async hasLivingRouter(): Promise<boolean> {
+    const routers = await this.#redis.smembers(keys.routers);
+    const alive = await Promise.all(routers.map((router) => this.#redis.exists(keys.routerAlive(router))));
+    return alive.includes(1);
+  }
+
   /**
    * Whether every living router does at least this version. A router that is away may still serve the old route, so
    * with none alive the answer is no.

@@ -243,6 +243,9 @@ describe('a push elsewhere', () => {
     expect(answer).toMatchObject({ status: 202 });
     await isLive('private', answer.body.number);
     expect((await rig.gantry('webhooks', 'show', '--app', 'private')).stdout).not.toContain(password);
+    const told =
+      (await rig.log()) + (await rig.gantry('audit')).stdout + (await rig.api('GET', '/apps')).body;
+    for (const word of [password, secret]) expect(told).not.toContain(word);
   });
 
   test('over ssh with a key', async () => {

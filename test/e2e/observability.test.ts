@@ -1,0 +1,121 @@
+import { createHmac } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { appRepository, Rig, until } from '../support/rig.ts';
+
+let rig: Rig;
+beforeAll(async () => {
+  rig = await Rig.start({ GANTRY_HEALTH_TIMEOUT: '20' });
+});
+afterAll(() => rig[Symbol.asyncDispose]());
+beforeEach(() => rig.explainFailures());
+
+async function get(path: string, token?: string): Promise<{ status: number; body: string; type: string }> {
+  const response = await fetch(`http://127.0.0.1:${rig.port}${path}`, {
+    headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+  });
+  const type = response.headers.get('content-type') ?? '';
+  return { status: response.status, body: await response.text(), type };
+}
+
+/** Every sample by its name and labels, as Prometheus reads them. */
+async function metrics(): Promise<Map<string, number>> {
+  const { body } = await get('/metrics', await rig.token);
+  const samples = body.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  return new Map(
+    samples.map((line) => {
+      const [, name = '', value = ''] = /^(\S+?(?:\{.*\})?) (\S+)$/.exec(line) ?? [];
+      return [name, Number(value)];
+    }),
+  );
+}
+
+test('metrics say how deployments, deliveries and logins went', async () => {
+  await using repo = await appRepository('page');
+  const url = await rig.pushUrl('shop');
+  expect(await repo.push(url)).toMatchObject({ code: 0 });
+  await repo.commit({ Dockerfile: 'FROM gantry-test/base:1\nRUN false\nCMD ["true"]\n' });
+  expect(await repo.push(url)).toMatchObject({ code: 1 });
+  expect((await get('/api/v1/apps', 'gantry_wrong')).status).toBe(401);
+  const wrong = new URL(url);
+  wrong.password = 'gantry_wrong';
+  expect((await repo.push(wrong.href)).code).toBe(128);
+  const link = [
+    'webhooks',
+    'link',
+    'shop',
+    '--provider',
+    'github',
+    '--repo',
+    'https://forge.example/shop.git',
+  ];
+  const { secret } = JSON.parse((await rig.gantry(...link, '--json')).stdout) as { secret: string };
+  const signature = createHmac('sha256', secret).update('{}').digest('hex');
+  await fetch(`http://127.0.0.1:${rig.port}/webhooks/shop/github`, {
+    method: 'POST',
+    body: '{}',
+    headers: { 'x-github-event': 'ping', 'x-hub-signature-256': `sha256=${signature}` },
+  });
+
+  await until('both ends are counted', async () =>
+    (await metrics()).has('gantry_deploys_total{result="failed",trigger="push"}'),
+  );
+  const found = await metrics();
+  const samples = {
+    'gantry_deploys_total{result="live",trigger="push"}': 1,
+    'gantry_deploys_total{result="failed",trigger="push"}': 1,
+    'gantry_deploy_duration_seconds_count{result="live"}': 1,
+    gantry_queue_wait_seconds_count: 2,
+    'gantry_webhook_deliveries_total{provider="github",verdict="connected"}': 1,
+    'gantry_auth_failures_total{kind="api"}': 1,
+    'gantry_auth_failures_total{kind="git"}': 1,
+    gantry_deploys_in_progress: 0,
+    gantry_queue_depth: 0,
+    gantry_queue_oldest_seconds: 0,
+    gantry_workers: 1,
+  };
+  expect(Object.fromEntries(Object.keys(samples).map((name) => [name, found.get(name)]))).toEqual(samples);
+  expect(found.get('gantry_disk_free_bytes')).toBeGreaterThan(1024 ** 2);
+  expect([...found.keys()].join(' ')).toMatch(/gantry_build_info\{version="\d+\.\d+\.\d+"\}/);
+  expect([...found.values()].filter(Number.isNaN)).toEqual([]);
+  const { type, body } = await get('/metrics', await rig.token);
+  expect(type).toMatch(/^text\/plain; version=0\.0\.4/);
+  expect(body).not.toContain('shop');
+  expect((await get('/metrics')).status).toBe(401);
+});
+
+test('a deployment in work and one that waits are seen', async () => {
+  await using repo = await appRepository('page', {
+    Dockerfile:
+      'FROM gantry-test/base:1\nRUN sleep 4\nCOPY version /www/index.html\nCMD ["httpd","-f","-p","8080","-h","/www"]\n',
+  });
+  const push = repo.push(await rig.pushUrl('slow'));
+  await until('it is in work', async () => (await metrics()).get('gantry_deploys_in_progress') === 1);
+  expect(await push).toMatchObject({ code: 0 });
+});
+
+test('a server without a worker, and one without Redis, are alive but not ready', async () => {
+  const checks = async (): Promise<unknown> =>
+    JSON.parse((await get('/api/v1/readiness', await rig.token)).body);
+  await until('it is ready', async () => (await get('/readyz')).status === 200);
+  expect(await checks()).toEqual({
+    ready: true,
+    checks: { redis: 'ok', worker: 'ok', router: 'ok', disk: 'ok' },
+  });
+
+  const worker = await rig.workerPid();
+  process.kill(worker, 'SIGKILL');
+  await until('it is noticed', async () => (await get('/readyz')).status === 503);
+  await until('the worker is back', async () => (await get('/readyz')).status === 200);
+
+  const redis = await rig.redisPid();
+  process.kill(redis, 'SIGSTOP');
+  try {
+    const { status, body } = await get('/readyz');
+    expect({ status, body }).toEqual({ status: 503, body: '{"status":"unavailable"}' });
+    expect((await get('/livez')).status).toBe(200);
+    expect((await get('/healthz')).body).toBe('{"status":"ok"}');
+  } finally {
+    process.kill(redis, 'SIGCONT');
+  }
+  await until('it is ready again', async () => (await get('/readyz')).status === 200);
+});

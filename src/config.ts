@@ -44,6 +44,10 @@ export type Config = Readonly<{
   /** IPv4 range the apps' networks are cut from, sixteen addresses each. */
   subnets: string;
   keepReleases: number;
+  /** Of the engine's build cache, what is not part of an image. */
+  buildCacheBytes: number;
+  /** With less than this free nothing is built. */
+  diskFloorBytes: number;
   /** Internal addresses that submodules may come from. */
   allowedInternal: BlockList;
   /** Proxies before the server whose `X-Forwarded-For` is believed. */
@@ -171,6 +175,18 @@ export const variables = {
     'certificates of authorities to trust for submodules and linked repositories (default: the machine’s)',
   ),
   GANTRY_KEEP_RELEASES: variable(int(1, 1000), '10', '5', 'images of how many releases are kept'),
+  GANTRY_BUILD_CACHE: variable(
+    parseMemory,
+    '10G',
+    '2G',
+    'size of the engine’s build cache; what was used longest ago goes first',
+  ),
+  GANTRY_DISK_FLOOR: variable(
+    (value) => (value === '0' ? 0 : parseMemory(value)),
+    '1G',
+    '5G',
+    'no build begins with less than this free for the data folder or the engine; 0 for any',
+  ),
   GANTRY_CANCEL_ON_PUSH: variable(
     flag,
     'true',
@@ -260,6 +276,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     tcpPorts: read('GANTRY_TCP_PORTS'),
     subnets: read('GANTRY_SUBNETS'),
     keepReleases: read('GANTRY_KEEP_RELEASES'),
+    buildCacheBytes: read('GANTRY_BUILD_CACHE'),
+    diskFloorBytes: read('GANTRY_DISK_FLOOR'),
     allowedInternal: read('GANTRY_ALLOW_INTERNAL_ADDRESSES'),
     trustedProxies: read('GANTRY_TRUSTED_PROXIES'),
     gitCaFile: read('GANTRY_GIT_CA_FILE') || undefined,

@@ -1,4 +1,4 @@
-import { mkdir, realpath } from 'node:fs/promises';
+import { mkdir, realpath, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { appUrl, type Config, dataPaths } from './config.ts';
@@ -111,6 +111,7 @@ export async function startWorker(
     drainTimeoutMs: config.drainTimeoutMs,
     memoryBytes: config.appMemoryBytes,
     switchTimeoutMs,
+    diskFloorBytes: config.diskFloorBytes,
   };
   const toolsFor = (fence: number): DeployTools => ({
     engine,
@@ -154,6 +155,10 @@ export async function startWorker(
     paused: async (app) => (await routes.get(app))?.paused ?? [],
     recordCron: ({ deployment }, entries) =>
       deployments.recordCron(deployment.app, deployment.number, entries),
+    freeSpace: () => freeSpace(paths.work, engine),
+    freeImages: async (app) => (await sweepImages(sweep, app)).freed,
+    trimBuildCache: () => engine.trimBuildCache(config.buildCacheBytes),
+    takeTrimmedBytes: () => engine.takeTrimmedBytes(),
     switchBack: ({ deployment }) => deployments.switchBack(deployment.app, deployment.number, fence),
     routeApplied: (app, version, limitMs, signal) =>
       events.until(
@@ -282,6 +287,22 @@ export async function startWorker(
       logger.info('worker stopped');
     },
   };
+}
+
+/** The engine's folder is not to be seen from a container, but its disk is the one of the volumes there. */
+async function freeSpace(dataFolder: string, engine: DockerodeEngine) {
+  const storage = await engine.storageFolder().catch(() => undefined);
+  const places = [
+    { folder: dataFolder, of: 'checkouts' },
+    ...(storage === undefined ? [] : [{ folder: storage, of: 'images of the Docker engine' }]),
+  ];
+  const found = await Promise.all(
+    places.map(async (place) => {
+      const stat = await statfs(place.folder).catch(() => undefined);
+      return stat ? [{ ...place, bytes: stat.bavail * stat.bsize }] : [];
+    }),
+  );
+  return found.flat();
 }
 
 async function runHook(config: Config, host: HookHost, run: HookRun): Promise<HookResult> {

@@ -152,7 +152,8 @@ async function disk(config: Config): Promise<Finding> {
   const { bavail, bsize } = await statfs(folder);
   const free = bavail * bsize;
   const detail = `${(free / gigabyte).toFixed(1)} GiB free for ${config.dataDir}`;
-  if (free >= 5 * gigabyte) return { check: 'disk', state: 'ok', detail };
+  const isBelow = free < config.diskFloorBytes;
+  if (free >= 5 * gigabyte && !isBelow) return { check: 'disk', state: 'ok', detail };
   const fix = 'docker system prune, or move GANTRY_DATA to a larger disk';
-  return { check: 'disk', state: free < gigabyte ? 'fail' : 'warn', detail, fix };
+  return { check: 'disk', state: isBelow ? 'fail' : 'warn', detail, fix };
 }

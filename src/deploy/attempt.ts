@@ -57,6 +57,14 @@ export type DeployTools = {
   planGoBack: (attempt: Attempt) => Promise<{ back: GoBack; waiting: readonly string[] }>;
   /** Remembers what the deployment's release is to run at which times. */
   recordCron: (attempt: Attempt, entries: readonly CronEntry[]) => Promise<void>;
+  /** How much is free where builds need it. */
+  freeSpace: () => Promise<readonly { folder: string; of: string; bytes: number }[]>;
+  /** Of releases past the kept ones; returns whose went. */
+  freeImages: (app: AppName) => Promise<readonly number[]>;
+  /** Down to its budget; may take long. */
+  trimBuildCache: () => Promise<void>;
+  /** How many bytes that freed since somebody was told before. */
+  takeTrimmedBytes: () => number;
   /** Takes the switch back: what served before serves again. */
   switchBack: (attempt: Attempt) => Promise<void>;
   /** Takes what serves out of the route, to be stopped; returns it, and the route's version. */
@@ -85,6 +93,7 @@ export type DeployTools = {
     drainTimeoutMs: number;
     stopTimeoutMs: number;
     memoryBytes: number;
+    diskFloorBytes: number;
   };
 };
 

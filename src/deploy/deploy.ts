@@ -4,6 +4,7 @@ import { awaitHealthy } from './await-healthy.ts';
 import { buildImage, reuseImage } from './build-image.ts';
 import { type Checkout, checkOut } from './check-out.ts';
 import { runFailedHook, runSucceededHook } from './container-hooks.ts';
+import { beginFreeing, problemWithDisk } from './disk-space.ts';
 import { problemWithAccess, problemWithPort, warnOfAccess } from './host-access.ts';
 import { readCron } from './read-cron.ts';
 import { logInToRegistry } from './registry-login.ts';
@@ -26,6 +27,8 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
   // A task listens on nothing.
   const takenPort = isTask(attempt) ? undefined : await problemWithPort(attempt);
   if (takenPort) return failed('checkout', takenPort);
+  const full = await problemWithDisk(attempt);
+  if (full) return failed('build', full);
   await warnOfAccess(attempt);
 
   if (isTask(attempt)) {
@@ -52,7 +55,12 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
     await runFailedHook(attempt, checkout);
     return failed('start', where.problem);
   }
-  if (isTask(attempt)) return endOfTask(await runTask(attempt, image, where));
+  if (isTask(attempt)) {
+    const freeing = beginFreeing(attempt);
+    const ran = await runTask(attempt, image, where);
+    if (!('problem' in ran)) await freeing.tell();
+    return endOfTask(ran);
+  }
 
   const room = await makeRoom(attempt);
   if ('problem' in room) return failed('start', room.problem);
@@ -64,6 +72,7 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
     return failed('start', start.problem);
   }
   await using candidate = start.candidate;
+  const freeing = beginFreeing(attempt);
 
   const unhealthy = await awaitHealthy(attempt, candidate.endpoints);
   if (unhealthy) {
@@ -76,7 +85,7 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
 
   await gap.takenOver();
   await reportDrain(attempt);
-  await runSucceededHook(attempt, candidate.endpoints);
+  await Promise.all([freeing.tell(), runSucceededHook(attempt, candidate.endpoints)]);
   return { kind: 'live' };
 }
 

@@ -1,7 +1,10 @@
+import { json } from 'node:stream/consumers';
 import { timeoutSignal } from '../timeout-signal.ts';
 import type { EngineClient } from './engine-client.ts';
 
 const timeoutMs = 120_000;
+/** The engine drops record after record and looks through all of them each time. */
+const trimTimeoutMs = 600_000;
 /** Listing and dropping keeps the engine from starting containers quickly. */
 const quietMs = 5_000;
 
@@ -84,6 +87,42 @@ export class BuildContextSweeper {
       signal: timeoutSignal(timeoutMs),
     });
     for await (const _ of answer) void _;
+  }
+}
+
+/** Keeps the build cache within its budget, and the count of what that freed. */
+export class BuildCacheTrimmer {
+  readonly #client: EngineClient;
+  #trimming: Promise<void> | undefined;
+  #bytes = 0;
+
+  constructor(client: EngineClient) {
+    this.#client = client;
+  }
+
+  trim(keepBytes: number): Promise<void> {
+    this.#trimming ??= this.#trim(keepBytes).finally(() => {
+      this.#trimming = undefined;
+    });
+    return this.#trimming;
+  }
+
+  takeBytes(): number {
+    const bytes = this.#bytes;
+    this.#bytes = 0;
+    return bytes;
+  }
+
+  /** Not with `all`, which would take the cache of images that are kept as well. dockerode leaves out the limit, too. */
+  async #trim(keepBytes: number): Promise<void> {
+    const answer = await this.#client.dial('trimming the build cache', {
+      method: 'POST',
+      path: '/build/prune?',
+      query: { 'keep-storage': String(keepBytes) },
+      signal: timeoutSignal(trimTimeoutMs),
+    });
+    const { SpaceReclaimed } = (await json(answer)) as { SpaceReclaimed?: number };
+    this.#bytes += SpaceReclaimed ?? 0;
   }
 }
 

@@ -2,7 +2,7 @@ import type { ImageInspectInfo } from 'dockerode';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import { ensureNetwork, networksOverlapping, removeNetwork } from './app-network.ts';
-import { BuildContextSweeper } from './build-cache.ts';
+import { BuildCacheTrimmer, BuildContextSweeper } from './build-cache.ts';
 import { buildImage } from './build-image.ts';
 import { lastOutput } from './container-output.ts';
 import type {
@@ -40,12 +40,14 @@ export type DockerodeEngineOptions = {
 export class DockerodeEngine implements Engine {
   readonly #client: EngineClient;
   readonly #sweeper: BuildContextSweeper;
+  readonly #trimmer: BuildCacheTrimmer;
 
   constructor({
     socketPath = defaultSocketPath,
     onTidyError = () => undefined,
   }: DockerodeEngineOptions = {}) {
     this.#client = new EngineClient(socketPath);
+    this.#trimmer = new BuildCacheTrimmer(this.#client);
     this.#sweeper = new BuildContextSweeper(this.#client, onTidyError);
   }
 
@@ -75,6 +77,21 @@ export class DockerodeEngine implements Engine {
     } finally {
       if (request.builder === 'buildkit') this.#sweeper.request();
     }
+  }
+
+  async storageFolder(): Promise<string> {
+    const { DockerRootDir } = (await this.#client.call('asking for its storage', (docker) =>
+      docker.info(),
+    )) as { DockerRootDir: string };
+    return DockerRootDir;
+  }
+
+  async trimBuildCache(keepBytes: number): Promise<void> {
+    await this.#trimmer.trim(keepBytes);
+  }
+
+  takeTrimmedBytes(): number {
+    return this.#trimmer.takeBytes();
   }
 
   async inspectImage(reference: string): Promise<ImageFacts | undefined> {

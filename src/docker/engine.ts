@@ -67,6 +67,15 @@ export interface Engine {
   ): Promise<BuildResult>;
   /** `undefined`: there is none. */
   inspectImage(reference: string): Promise<ImageFacts | undefined>;
+  /** Where it keeps images, as a path on its machine. */
+  storageFolder(): Promise<string>;
+  /**
+   * Drops of its build cache what was used longest ago, until at most so many bytes are left; layers of images do not
+   * count and stay. May take long; one at a time.
+   */
+  trimBuildCache(keepBytes: number): Promise<void>;
+  /** How many bytes that freed since this was asked before. */
+  takeTrimmedBytes(): number;
   /** Gives an image one more name. False: there is no such image. */
   tagImage(reference: string, tag: string): Promise<boolean>;
   /** Removes a tag; the layers go with the last one. Fine when it does not exist. False: a container uses it. */

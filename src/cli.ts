@@ -213,9 +213,10 @@ program
     // A word in front of the `--` is the app.
     const command = process.argv.slice(process.argv.indexOf('--') + 1);
     const hasApp = process.argv.includes('--') && words.length > command.length;
-    const [app] = words;
-    const { runCommand } = await import('./commands/run.ts');
-    await (hasApp ? runCommand(command, { ...options, app }) : runCommand(words, options));
+    const { optionsBehindApp, runCommand } = await import('./commands/run.ts');
+    if (!hasApp) return runCommand(words, options);
+    const [app, ...behind] = words.slice(0, words.length - command.length);
+    return runCommand(command, { ...options, ...optionsBehindApp(behind), app });
   });
 const tasks = program.command('tasks').description('commands that were run with gantry run');
 tasks

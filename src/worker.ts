@@ -265,7 +265,14 @@ export async function startWorker(
     if (event.kind === 'drained') sweepNow();
   });
   const sweepTimer = setInterval(sweepNow, sweepEveryMs);
-  const reconciler = new Reconciler({ deployments, queue, everyMs: reconcileEveryMs, logger });
+  const reconciler = new Reconciler({
+    deployments,
+    queue,
+    tasks,
+    taskQueue,
+    everyMs: reconcileEveryMs,
+    logger,
+  });
   worker.start();
   taskWorker.start();
   cronWorker.start();

@@ -2,7 +2,13 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { LogChunk } from '../store/log-reader.ts';
 
-/** One JSON object a line, live until the end: {id, kind, text} and at last {id, end}. At the pace of the reader. */
+/** Clients and proxies give a silent connection up after some minutes; a build or a task may be silent for hours. */
+const sayAliveEveryMs = 15_000;
+
+/**
+ * One JSON object a line, live until the end: {id, kind, text} and at last {id, end}. An empty line says that the
+ * connection is there. At the pace of the reader.
+ */
 export async function sendLog<End>(
   { raw }: Pick<FastifyRequest, 'raw'>,
   reply: FastifyReply,
@@ -17,6 +23,9 @@ export async function sendLog<End>(
     'content-type': 'application/x-ndjson',
     'x-accel-buffering': 'no',
   });
+  const alive = setInterval(() => {
+    if (!reply.raw.writableNeedDrain) reply.raw.write('\n');
+  }, sayAliveEveryMs);
   try {
     for await (const chunk of follow(gone.signal)) {
       const records =
@@ -28,6 +37,8 @@ export async function sendLog<End>(
     }
   } catch {
     // Either the reader went away or Redis did; a reader that misses the end record knows that it has to ask again.
+  } finally {
+    clearInterval(alive);
   }
   reply.raw.end();
 }

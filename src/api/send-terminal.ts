@@ -1,3 +1,4 @@
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { TerminalMessage, ToPerson } from '../domain/terminal.ts';
 import type { LogChunk } from '../store/log-reader.ts';
@@ -26,7 +27,11 @@ export async function sendTerminal<End>(
   reply.hijack();
   // Every byte typed comes back through here: none may wait for another.
   raw.socket.setNoDelay(true);
-  reply.raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'x-accel-buffering': 'no' });
+  reply.raw.writeHead(200, {
+    ...(reply.getHeaders() as OutgoingHttpHeaders),
+    'content-type': 'application/x-ndjson',
+    'x-accel-buffering': 'no',
+  });
   reply.raw.write('\n');
   const alive = setInterval(() => reply.raw.write('\n'), sayAliveEveryMs);
   try {

@@ -32,13 +32,8 @@ export async function collect<Shape extends z.ZodType<Record<Name, unknown[]>>, 
   return items.slice(0, most) as z.infer<Shape>[Name];
 }
 
-export async function request(
-  method: string,
-  path: string,
-  body?: unknown,
-  signal?: AbortSignal,
-): Promise<Response> {
-  return ask(await findServer(), method, path, { body, ...(signal && { signal }) });
+export async function request(method: string, path: string, body?: unknown): Promise<Response> {
+  return ask(await findServer(), method, path, { body });
 }
 
 export type Server = { url: string; token: string | undefined };

@@ -15,6 +15,7 @@ export async function showLog(options: { app?: string; deploy?: string }): Promi
     input: Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]),
   });
   for await (const line of lines) {
+    if (line === '') continue;
     const record = JSON.parse(line) as LogLine & { end?: string };
     if (record.end === undefined) console.log(renderLogLine(record));
     else process.exitCode = record.end === 'live' ? 0 : record.end === 'failed' ? 6 : 7;

@@ -49,6 +49,23 @@ export async function runCommand(command: string[], options: Options): Promise<v
   process.exitCode = task.exitCode ?? 1;
 }
 
+/** `gantry run APP --detach -- COMMAND`: what stands there is not the command's, and is not parsed with ours. */
+export function optionsBehindApp(words: readonly string[]): Pick<Options, 'detach' | 'tty'> {
+  const known: Record<string, Pick<Options, 'detach' | 'tty'>> = {
+    '--': {},
+    '--detach': { detach: true },
+    '--no-tty': { tty: false },
+  };
+  return Object.assign(
+    {},
+    ...words.map((word) => {
+      if (known[word] === undefined)
+        throw new UsageError(`what is ${word}? gantry run [options] [APP] -- COMMAND`);
+      return known[word];
+    }),
+  ) as Pick<Options, 'detach' | 'tty'>;
+}
+
 export async function listTasks(options: Options): Promise<void> {
   const { tasks } = await call<typeof tasksShape>('GET', `/apps/${await appName(options.app)}/tasks`);
   if (options.json) return printJson(tasks);
@@ -104,6 +121,7 @@ async function printOutput(app: string, number: string): Promise<void> {
     input: Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]),
   });
   for await (const line of lines) {
+    if (line === '') continue;
     const record = JSON.parse(line) as LogLine & { end?: string };
     if (record.end !== undefined) return;
     if (record.kind === 'output') console.log(record.text);

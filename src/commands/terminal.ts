@@ -7,13 +7,14 @@ import {
   type ToCommand,
   type ToPerson,
 } from '../domain/terminal.ts';
-import { request } from './api-client.ts';
+import { ask, findServer, type Server } from './api-client.ts';
 import { ApiError } from './exit-code.ts';
 
 /** The server says more often that it is there, and so does the command's end. */
 const silenceMs = 12_000;
 /** How long to look for a lost connection. By then the command was stopped. */
 const lookForMs = 90_000;
+const sayWaitingAfterMs = 5000;
 /** What may be typed ahead. */
 const mostTypedAhead = 64 * 1024;
 
@@ -36,9 +37,11 @@ export async function joinTerminal(
   cancel: () => Promise<void>,
   howToCancel: string,
 ): Promise<void> {
+  // Once: every key is a request.
+  const server = await findServer();
   const talk = new TerminalTalk<ToCommand, ToPerson>({
     deliver: async (message) => {
-      await request('POST', path, message);
+      await ask(server, 'POST', path, { body: message });
     },
     take: (part) => ('output' in part ? show(Buffer.from(part.output, 'base64')) : Promise.resolve()),
   });
@@ -83,7 +86,7 @@ export async function joinTerminal(
   process.on('SIGHUP', stopForGood);
   process.on('exit', takeBack);
   try {
-    await follow(path, talk, giveAway, takeBack, howToCancel);
+    await follow(server, path, talk, giveAway, takeBack, howToCancel);
   } finally {
     takeBack();
     talk.close();
@@ -98,6 +101,7 @@ const never = new AbortController().signal;
 
 /** Hears what the command says until it is over, over as many connections as that takes. */
 async function follow(
+  server: Server,
   path: string,
   talk: TerminalTalk<ToCommand, ToPerson>,
   giveAway: () => void,
@@ -121,6 +125,9 @@ async function follow(
     process.off('SIGINT', onInterrupt);
     console.error('it is back');
   };
+  const waiting = setTimeout(() => {
+    if (talk.lastHeard === undefined) console.error('waiting for a worker that is free; Ctrl-C cancels');
+  }, sayWaitingAfterMs);
   const watching = setInterval(() => {
     if (talk.lastHeard !== undefined && performance.now() - talk.lastHeard > silenceMs)
       lost('nothing is heard of the command any more');
@@ -128,7 +135,7 @@ async function follow(
   }, 500);
   try {
     for (;;) {
-      const isOver = await hearOnce(path, talk, found, giveUp.signal);
+      const isOver = await hearOnce(server, path, talk, found, giveUp.signal);
       if (isOver) return;
       if (giveUp.signal.aborted)
         throw new ApiError(
@@ -140,6 +147,7 @@ async function follow(
       await sleep(500);
     }
   } finally {
+    clearTimeout(waiting);
     clearInterval(watching);
     process.off('SIGINT', onInterrupt);
   }
@@ -147,6 +155,7 @@ async function follow(
 
 /** One connection. True: the command is over. False: the connection is. */
 async function hearOnce(
+  server: Server,
   path: string,
   talk: TerminalTalk<ToCommand, ToPerson>,
   onHeard: () => void,
@@ -155,7 +164,7 @@ async function hearOnce(
   const silent = new AbortController();
   const timer = setTimeout(() => silent.abort(), silenceMs);
   try {
-    const response = await request('GET', path, undefined, AbortSignal.any([signal, silent.signal]));
+    const response = await ask(server, 'GET', path, { signal: AbortSignal.any([signal, silent.signal]) });
     talk.hello();
     const decoder = new TextDecoder();
     let rest = '';

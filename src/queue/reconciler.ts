@@ -1,21 +1,27 @@
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
+import type { TaskStore } from '../store/task-store.ts';
 import type { DeployQueue } from './deploy-queue.ts';
+import type { TaskQueue } from './task-queue.ts';
 
-/** Wakes every app that has something to do. Repairs whatever was lost between "asked for" and "woken". */
+type ReconcilerOptions = {
+  deployments: DeploymentStore;
+  queue: DeployQueue;
+  tasks: TaskStore;
+  taskQueue: TaskQueue;
+  everyMs: number;
+  logger: Logger;
+};
+
+/** Wakes every app that has something to do, and every task that is not over. Repairs whatever was lost between "asked for" and "woken". */
 export class Reconciler {
-  readonly #options: { deployments: DeploymentStore; queue: DeployQueue; everyMs: number; logger: Logger };
+  readonly #options: ReconcilerOptions;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #stopped = false;
 
-  constructor(options: {
-    deployments: DeploymentStore;
-    queue: DeployQueue;
-    everyMs: number;
-    logger: Logger;
-  }) {
+  constructor(options: ReconcilerOptions) {
     this.#options = options;
   }
 
@@ -32,12 +38,13 @@ export class Reconciler {
   }
 
   async #once(): Promise<void> {
-    const { deployments, queue, logger } = this.#options;
+    const { deployments, queue, tasks, taskQueue, logger } = this.#options;
     try {
       for (const app of await deployments.unsettled()) {
         await queue.repair(app);
         await queue.wake(app);
       }
+      for (const { app, number } of await tasks.open()) await taskQueue.add(app, number);
     } catch (error) {
       logger.debug({ reason: messageOf(error) }, 'reconciling failed; Redis may be away');
     }

@@ -102,6 +102,7 @@ export class TaskWorker {
     const name = `${app}.${number}`;
     const stop = new AbortController();
     this.#running.set(name, stop);
+    if (this.#closing) stop.abort(new Stopped({ kind: 'shutdown' }));
     let end: TaskEnd;
     try {
       end =

@@ -20,6 +20,8 @@ export const keys = {
   log: (app: AppName, number: number) => `${prefix}:log:${app}:${number}`,
   task: (app: AppName, number: number) => `${prefix}:task:${app}:${number}`,
   tasks: (app: AppName) => `${prefix}:tasks:${app}`,
+  /** `app.number` of every task that is not over. */
+  openTasks: `${prefix}:open-tasks`,
   taskLog: (app: AppName, number: number) => `${prefix}:task-log:${app}:${number}`,
   /** A channel, of what one of the two says. */
   terminal: (id: string, who: 'person' | 'command') => `${prefix}:terminal:${id}:${who}`,

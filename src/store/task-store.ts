@@ -45,11 +45,13 @@ export class TaskStore {
     };
     const number = (await this.#redis.eval(
       requestScript,
-      3,
+      4,
       keys.app(app),
       keys.tasks(app),
       keys.request(requestId),
+      keys.openTasks,
       keys.task(app, 0).slice(0, -1),
+      `${app}.`,
       ...Object.entries(fields).flat(),
     )) as number;
     await this.#forgetOld(app);
@@ -59,6 +61,14 @@ export class TaskStore {
   async get(app: AppName, number: number): Promise<Task | undefined> {
     const fields = await this.#redis.hgetall(keys.task(app, number));
     return fields.state ? parseTask(app, number, fields) : undefined;
+  }
+
+  /** All that are not over, of every app. */
+  async open(): Promise<{ app: AppName; number: number }[]> {
+    return (await this.#redis.smembers(keys.openTasks)).map((name) => {
+      const [app = '', number = ''] = name.split('.');
+      return { app: app as AppName, number: Number(number) };
+    });
   }
 
   /** The newest ones first. */
@@ -84,9 +94,11 @@ export class TaskStore {
     const exitCode = 'exitCode' in end ? end.exitCode : undefined;
     await this.#redis.eval(
       finishScript,
-      2,
+      3,
       keys.task(app, number),
       keys.taskLog(app, number),
+      keys.openTasks,
+      `${app}.${number}`,
       fence,
       exitCode === 0 ? 'SUCCEEDED' : 'FAILED',
       exitCode ?? '',
@@ -100,9 +112,11 @@ export class TaskStore {
   async cancel(app: AppName, number: number, by: string): Promise<'cancelled' | 'asked' | 'too late'> {
     const answer = (await this.#redis.eval(
       cancelScript,
-      2,
+      3,
       keys.task(app, number),
       keys.taskLog(app, number),
+      keys.openTasks,
+      `${app}.${number}`,
       `cancelled by ${by}`,
       new Date().toISOString(),
       logForSeconds,
@@ -157,11 +171,12 @@ function parseTask(app: AppName, number: number, fields: Record<string, string>)
 }
 
 const requestScript = `
-local appKey, tasksKey, requestKey = unpack(KEYS)
+local appKey, tasksKey, requestKey, openKey = unpack(KEYS)
 local made = redis.call('GET', requestKey)
 if made then return tonumber(made) end
 local number = redis.call('HINCRBY', appKey, 'taskSeq', 1)
-redis.call('HSET', ARGV[1] .. number, unpack(ARGV, 2))
+redis.call('HSET', ARGV[1] .. number, unpack(ARGV, 3))
+redis.call('SADD', openKey, ARGV[2] .. number)
 redis.call('ZADD', tasksKey, number, number)
 redis.call('SET', requestKey, number, 'EX', 86400)
 return number
@@ -179,7 +194,9 @@ return tonumber(redis.call('HGET', KEYS[1], 'claims'))
 `;
 
 const endInLua = `
-local function finish(taskKey, logKey, state, exitCode, reason, now, logFor)
+local function finish(state, exitCode, reason, now, logFor)
+  local taskKey, logKey, openKey = unpack(KEYS)
+  redis.call('SREM', openKey, ARGV[1])
   redis.call('HSET', taskKey, 'state', state, 'exitCode', exitCode, 'reason', reason, 'endedAt', now, 'stdin', '')
   redis.call('XADD', logKey, '*', 'end', state)
   redis.call('EXPIRE', logKey, logFor)
@@ -187,18 +204,18 @@ end
 `;
 
 const finishScript = `${endInLua}
-local fence, state, exitCode, reason, now, logFor = unpack(ARGV)
+local fence, state, exitCode, reason, now, logFor = unpack(ARGV, 2)
 local task = redis.call('HMGET', KEYS[1], 'fence', 'state')
 if task[1] ~= fence or task[2] == 'SUCCEEDED' or task[2] == 'FAILED' then return 0 end
-finish(KEYS[1], KEYS[2], state, exitCode, reason, now, logFor)
+finish(state, exitCode, reason, now, logFor)
 return 1
 `;
 
 const cancelScript = `${endInLua}
-local reason, now, logFor = unpack(ARGV)
+local reason, now, logFor = unpack(ARGV, 2)
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'PENDING' then
-  finish(KEYS[1], KEYS[2], 'FAILED', '', reason, now, logFor)
+  finish('FAILED', '', reason, now, logFor)
   return 'cancelled'
 end
 if state ~= 'RUNNING' and state ~= 'CANCELING' then return 'too late' end

@@ -65,10 +65,31 @@ describe('gantry run', () => {
     expect(tooMuch.code).toBe(2);
   });
 
+  test('says every few seconds that it is there while the command is silent', async () => {
+    const detached = await rig.gantry(...sh('sleep 1000', '--detach'));
+    const number = /\d+/.exec(detached.stdout)?.[0] ?? '';
+    const running = rig.gantry('tasks', 'logs', number, '--app', 'tools');
+    const response = await fetch(`http://127.0.0.1:${rig.port}/api/v1/apps/tools/tasks/${number}/logs`, {
+      headers: { authorization: `Bearer ${await rig.token}` },
+    });
+    let heard = '';
+    const ended = (async () => {
+      for await (const chunk of response.body ?? []) heard += Buffer.from(chunk as Uint8Array).toString();
+    })();
+    await until('it says so', () => heard !== '');
+    await rig.gantry('tasks', 'cancel', number, '--app', 'tools');
+    await ended;
+    expect(heard).toMatch(/^\n+\{.*"end":"FAILED"\}\n$/);
+    expect(await running).toMatchObject({ code: 0, stdout: '', stderr: '' });
+  });
+
   test('explains what cannot be run', async () => {
     const missing = await rig.gantry('run', '--app', 'tools', '--', 'no-such-command', '--flag');
     expect(missing.stderr).toContain('cannot start "no-such-command": it is not in the image');
     expect(missing.code).toBe(1);
+    const odd = await rig.gantry('run', 'tools', '--verbose', '--', 'true');
+    expect(odd.stderr).toContain('what is --verbose? gantry run [options] [APP] -- COMMAND');
+    expect(odd.code).toBe(2);
     await rig.setEnv('empty', {});
     const empty = await rig.gantry('run', '--app', 'empty', '--', 'true');
     expect(empty.stderr).toContain('empty has no live release to run it in');

@@ -112,7 +112,6 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
       },
     );
 
-    // One JSON object a line, live until the deployment ends: {id, kind, text} and at last {id, end}.
     api.get(
       '/apps/:app/deployments/:number/logs',
       { config: { right: 'read' }, schema: { params: deploymentParams } },

@@ -1,39 +1,53 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { UserError } from '../errors.ts';
 import type { LogChunk } from '../store/log-reader.ts';
 
 /** Clients and proxies give a silent connection up after some minutes; a build or a task may be silent for hours. */
 const sayAliveEveryMs = 15_000;
+/** What a browser asks for again after it saw the end; to be told nothing makes it stop. */
+const endId = 'end';
+
+type LogRecord = { id: number | typeof endId } & Record<string, unknown>;
 
 /**
- * One JSON object a line, live until the end: {id, kind, text} and at last {id, end}. An empty line says that the
- * connection is there. At the pace of the reader.
+ * A log at the pace of its reader, live until the end: one JSON object a line, `{id, kind, text}` and at last `{id, end}`,
+ * with an empty line to say that the connection is there; or the same as server-sent events for who accepts those. The id
+ * of a line is its number, and stays it; whoever was cut off goes on after the last one it saw, with `Last-Event-ID` or
+ * `?after=`.
  */
 export async function sendLog<End>(
-  { raw }: Pick<FastifyRequest, 'raw'>,
+  request: FastifyRequest,
   reply: FastifyReply,
   follow: (signal: AbortSignal) => AsyncIterable<LogChunk<End>>,
 ): Promise<void> {
+  const isEvents = (request.headers.accept ?? '').includes('text/event-stream');
+  const seen = lastSeen(request);
+  if (seen === endId) return void reply.status(204).send(null);
+
+  const { raw } = request;
   const gone = new AbortController();
   raw.on('close', () => raw.socket.destroyed && gone.abort());
   reply.raw.on('close', () => gone.abort());
   reply.hijack();
   reply.raw.writeHead(200, {
     ...(reply.getHeaders() as OutgoingHttpHeaders),
-    'content-type': 'application/x-ndjson',
+    'content-type': isEvents ? 'text/event-stream' : 'application/x-ndjson',
+    'cache-control': 'no-store',
     'x-accel-buffering': 'no',
   });
   const alive = setInterval(() => {
-    if (!reply.raw.writableNeedDrain) reply.raw.write('\n');
+    if (!reply.raw.writableNeedDrain) reply.raw.write(isEvents ? ':\n\n' : '\n');
   }, sayAliveEveryMs);
+  const show = isEvents ? asEvent : asLine;
+  let number = 0;
   try {
     for await (const chunk of follow(gone.signal)) {
-      const records =
+      const records: LogRecord[] =
         'end' in chunk
-          ? [{ id: chunk.id, end: chunk.end }]
-          : chunk.lines.map((line) => ({ id: chunk.id, ...line }));
-      const text = records.map((record) => `${JSON.stringify(record)}\n`).join('');
-      if (!reply.raw.write(text)) await drained(reply.raw, gone.signal);
+          ? [{ id: endId, end: chunk.end }]
+          : chunk.lines.map((line) => ({ id: (number += 1), ...line })).filter(({ id }) => id > seen);
+      if (!reply.raw.write(records.map(show).join(''))) await drained(reply.raw, gone.signal);
     }
   } catch {
     // Either the reader went away or Redis did; a reader that misses the end record knows that it has to ask again.
@@ -41,6 +55,27 @@ export async function sendLog<End>(
     clearInterval(alive);
   }
   reply.raw.end();
+}
+
+function lastSeen({ headers, query }: FastifyRequest): number | typeof endId {
+  const given = headers['last-event-id'] ?? (query as { after?: unknown }).after ?? '0';
+  if (given === endId) return endId;
+  if (typeof given !== 'string' || !/^\d{1,9}$/.test(given))
+    throw new UserError(
+      'INVALID',
+      'that is no id of a line',
+      'ids are the numbers of lines, as the log says them',
+    );
+  return Number(given);
+}
+
+function asLine(record: LogRecord): string {
+  return `${JSON.stringify(record)}\n`;
+}
+
+function asEvent(record: LogRecord): string {
+  const name = record.id === endId ? 'event: end\n' : '';
+  return `id: ${record.id}\n${name}data: ${JSON.stringify(record)}\n\n`;
 }
 
 async function drained(stream: NodeJS.WritableStream, signal: AbortSignal): Promise<void> {

@@ -12,8 +12,8 @@ import { keys } from './keys.ts';
 import { decodeLines } from './log-codec.ts';
 import type { StreamWatch } from './stream-watch.ts';
 
-/** What a follower gets: lines with the id to resume after, at last the end. */
-export type LogChunk<End = DeploymentState> = { id: string; lines: LogLine[] } | { id: string; end: End };
+/** What a follower gets: lines, at last the end. */
+export type LogChunk<End = DeploymentState> = { lines: LogLine[] } | { end: End };
 
 const liveForSeconds = 3600;
 
@@ -30,41 +30,36 @@ export class LogReader {
   }
 
   /**
-   * Every chunk after `afterId`, history first, then live until the end. The caller sets the pace: nothing is buffered
-   * for a follower who does not ask for more. Throws the signal's reason on abort.
+   * Every line, the same ones in the same order whenever it is asked; history first, then live until the end. The caller
+   * sets the pace: nothing is buffered for a follower who does not ask for more. Throws the signal's reason on abort.
    */
-  async *follow(
-    app: AppName,
-    number: number,
-    signal: AbortSignal,
-    afterId = '0-0',
-  ): AsyncGenerator<LogChunk> {
+  async *follow(app: AppName, number: number, signal: AbortSignal): AsyncGenerator<LogChunk> {
     const archived = await this.#archived(app, number);
     if (archived && (await this.#redis.exists(keys.log(app, number))) === 0) {
-      if (afterId === '0-0' && archived.lines.length > 0) yield { id: '0-1', lines: archived.lines };
-      yield { id: '0-2', end: archived.end };
+      if (archived.lines.length > 0) yield { lines: archived.lines };
+      yield { end: archived.end };
       return;
     }
-    yield* this.#live<DeploymentState>(keys.log(app, number), signal, afterId);
+    yield* this.#live<DeploymentState>(keys.log(app, number), signal);
   }
 
   /** The same for a task, whose log is forgotten some days after its end. */
   followTask(app: AppName, number: number, signal: AbortSignal): AsyncGenerator<LogChunk<TaskState>> {
-    return this.#live<TaskState>(keys.taskLog(app, number), signal, '0-0');
+    return this.#live<TaskState>(keys.taskLog(app, number), signal);
   }
 
-  async *#live<End>(key: string, signal: AbortSignal, afterId: string): AsyncGenerator<LogChunk<End>> {
-    let last = afterId;
+  async *#live<End>(key: string, signal: AbortSignal): AsyncGenerator<LogChunk<End>> {
+    let last = '0-0';
     for (;;) {
       signal.throwIfAborted();
       const entries = await this.#redis.xrange(key, `(${last}`, '+', 'COUNT', 64);
       for (const [id, [field, value = '']] of entries) {
         last = id;
         if (field === 'end') {
-          yield { id, end: value as End };
+          yield { end: value as End };
           return;
         }
-        yield { id, lines: decodeLines(value) };
+        yield { lines: decodeLines(value) };
       }
       if (entries.length === 0) await this.#watch.next(key, last, signal);
     }

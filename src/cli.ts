@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 import { Argument, Command, CommanderError, Option } from 'commander';
 import type { scale, setOptions } from './commands/options.ts';
+import { version } from './version.ts';
 
 /** Composition root of the command line. Commands load what they need themselves, so that the quick ones stay quick. */
 const program = new Command('gantry')
   .description('git push-to-deploy server and its command line')
+  .version(version())
   .enablePositionalOptions()
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(text) });
@@ -52,7 +54,10 @@ const apps = program.command('apps').description('the apps, and what is decided 
 apps
   .command('list', { isDefault: true })
   .option('--json')
-  .action(async (options: { json?: boolean }) => (await import('./commands/apps.ts')).listApps(options));
+  .option('--names', 'their names only')
+  .action(async (options: { json?: boolean; names?: boolean }) =>
+    (await import('./commands/apps.ts')).listApps(options),
+  );
 apps
   .command('show')
   .description('its size, network, volumes and the like')
@@ -414,6 +419,27 @@ program
   .action(async (options: { app?: string; deploy?: string }) =>
     (await import('./commands/logs.ts')).showLog(options),
   );
+
+program
+  .command('api')
+  .description('any request to the API: gantry api GET /apps')
+  .argument('<method>')
+  .argument('<path>', 'below /api/v1; /api/openapi.json lists what there is')
+  .option('-d, --data <json>', 'JSON; @file reads it from a file, - from standard input')
+  .option(
+    '-H, --header <line>',
+    '"Idempotency-Key: 4711"; may be given more than once',
+    (line, lines: string[]) => [...lines, line],
+    [] as string[],
+  )
+  .action(async (method: string, path: string, options: { data?: string; header: string[] }) =>
+    (await import('./commands/api.ts')).callApi(method, path, options),
+  );
+program
+  .command('completion')
+  .description('a script that completes commands, options and apps: source <(gantry completion bash)')
+  .addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish']))
+  .action(async (shell: string) => (await import('./commands/completion.ts')).completion(program, shell));
 
 try {
   await program.parseAsync();

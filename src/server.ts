@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
@@ -50,6 +49,7 @@ import { TerminalChannels } from './store/terminal-channel.ts';
 import { TokenStore } from './store/token-store.ts';
 import { VolumeStore } from './store/volume-store.ts';
 import { WebhookStore } from './store/webhook-store.ts';
+import { version } from './version.ts';
 import { WebhookReceiver } from './webhooks/webhook-receiver.ts';
 
 export type RunningServer = { stop: () => Promise<void> };
@@ -351,10 +351,4 @@ async function bootstrapToken(
 /** The hasty connection refuses commands until it is connected. */
 async function ready(redis: Redis): Promise<void> {
   if (redis.status !== 'ready') await new Promise((resolve) => redis.once('ready', resolve));
-}
-
-function version(): string {
-  return (
-    JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
-  ).version;
 }

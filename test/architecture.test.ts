@@ -32,7 +32,7 @@ const roots = [
   'commands/down.ts',
   'commands/doctor.ts',
 ];
-const everywhere = ['config.ts', 'errors.ts', 'logger.ts', 'timeout-signal.ts'];
+const everywhere = ['config.ts', 'errors.ts', 'logger.ts', 'timeout-signal.ts', 'version.ts'];
 
 type Import = { from: string; to: string; isType: boolean };
 

@@ -38,13 +38,19 @@ export async function request(method: string, path: string, body?: unknown): Pro
 
 export type Server = { url: string; token: string | undefined };
 
-export type AskOptions = { body?: unknown; headers?: Record<string, string>; signal?: AbortSignal };
+export type AskOptions = {
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+  /** A refusal is an answer as well. */
+  acceptsProblems?: boolean;
+};
 
 export async function ask(
   { url, token }: Server,
   method: string,
   path: string,
-  { body, headers, signal }: AskOptions = {},
+  { body, headers, signal, acceptsProblems }: AskOptions = {},
 ): Promise<Response> {
   if (token === undefined)
     throw new ApiError(401, `there is no token for ${url}`, `gantry login ${url}, or set GANTRY_TOKEN`);
@@ -64,7 +70,7 @@ export async function ask(
       'start one with npm start, or set GANTRY_URL',
     );
   });
-  if (response.ok) return response;
+  if (response.ok || acceptsProblems) return response;
   const problem = (await response.json().catch(() => ({ detail: response.statusText }))) as Partial<
     z.infer<typeof problemShape>
   >;

@@ -1,10 +1,13 @@
 import type { appsShape } from '../api/contract.ts';
+import { parseAppName } from '../domain/app.ts';
 import { collect } from './api-client.ts';
 import { printJson, printTable } from './print.ts';
 
-export async function listApps(options: { json?: boolean }): Promise<void> {
+export async function listApps(options: { json?: boolean; names?: boolean }): Promise<void> {
   const apps = await collect<typeof appsShape, 'apps'>('/apps', 'apps');
   if (options.json) return printJson(apps);
+  // Shells expand what completes a word.
+  if (options.names) return apps.forEach(({ name }) => parseAppName(name) && console.log(name));
   if (apps.length === 0) return console.error('no apps yet; the first push of one creates it');
   printTable(
     ['APP', 'LIVE', 'LATEST', 'BRANCH', 'URL'],

@@ -319,6 +319,7 @@ end
 /** A rollback's change of variables and options, in Lua, or with the two sides exchanged its undoing. */
 const goBackInLua = `
 local function goBack(appKey, envKey, change, from, to)
+  if #change.env > 0 then redis.call('HINCRBY', appKey, 'envVersion', 1) end
   for _, one in ipairs(change.env) do
     if (redis.call('HGET', envKey, one.name) or '') == one[from] then
       if one[to] == '' then redis.call('HDEL', envKey, one.name) else redis.call('HSET', envKey, one.name, one[to]) end

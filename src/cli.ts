@@ -152,6 +152,31 @@ env
     (await import('./commands/env.ts')).unsetEnv(names, options),
   );
 
+const domains = program.command('domains').description('host names of an app');
+domains
+  .command('list', { isDefault: true })
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/domains.ts')).listDomains(options),
+  );
+domains
+  .command('add')
+  .description('one more, in force at once')
+  .argument('<DOMAIN>')
+  .option(...appOption)
+  .option('--json')
+  .action(async (domain: string, options: { app?: string; json?: boolean }) =>
+    (await import('./commands/domains.ts')).addDomain(domain, options),
+  );
+domains
+  .command('remove')
+  .argument('<DOMAIN>')
+  .option(...appOption)
+  .action(async (domain: string, options: { app?: string }) =>
+    (await import('./commands/domains.ts')).removeDomain(domain, options),
+  );
+
 const tcp = program.command('tcp').description('public TCP ports of apps');
 tcp
   .command('list', { isDefault: true })

@@ -35,6 +35,7 @@ import { AnswerStore } from './store/answer-store.ts';
 import { AppStore } from './store/app-store.ts';
 import { AuditLog } from './store/audit-log.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
+import { DomainStore } from './store/domain-store.ts';
 import { LogReader } from './store/log-reader.ts';
 import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store/redis.ts';
 import { ReleaseStore } from './store/release-store.ts';
@@ -250,6 +251,8 @@ export async function startServer(
     releases,
     nextTick: (app, entry) => cron.next(app, entry),
     wakeTaskWorker: (app, number) => taskQueue.add(app, number),
+    domains: new DomainStore(hasty),
+    appDomain: config.domain,
     tcpPorts: new TcpPortStore(hasty),
     tcpRange: config.tcpPorts,
     isPortFree: async (port) =>

@@ -14,6 +14,7 @@ import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type AuditRoutesDeps, auditChanges, auditRoutes } from './audit-routes.ts';
 import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
+import { type DomainRoutesDeps, domainRoutes } from './domain-routes.ts';
 import { type HealthRoutesDeps, healthRoutes, probeRoutes } from './health-routes.ts';
 import { carryOutOnce } from './idempotency.ts';
 import { describeApi } from './openapi.ts';
@@ -29,6 +30,7 @@ import { deliveryRoutes, type WebhookRoutesDeps, webhookRoutes } from './webhook
 export type ApiDeps = AppRoutesDeps &
   AuditRoutesDeps &
   DeploymentRoutesDeps &
+  DomainRoutesDeps &
   HealthRoutesDeps &
   ReleaseRoutesDeps &
   TaskRoutesDeps &
@@ -92,6 +94,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     await inner.register(auditRoutes(deps), { prefix: '/api/v1' });
     await inner.register(releaseRoutes(deps), { prefix: '/api/v1' });
     await inner.register(webhookRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(domainRoutes(deps), { prefix: '/api/v1' });
     await inner.register(deliveryRoutes(deps));
     await inner.register(healthRoutes(deps));
   });

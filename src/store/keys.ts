@@ -30,6 +30,8 @@ export const keys = {
   routers: `${prefix}:routers`,
   router: (id: string) => `${prefix}:router:${id}`,
   routerAlive: (id: string) => `${prefix}:router:${id}:alive`,
+  /** Host name to app. */
+  domains: `${prefix}:domains`,
   /** App to public port. */
   tcpPorts: `${prefix}:tcp-ports`,
   subnets: `${prefix}:subnets`,

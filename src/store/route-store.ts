@@ -5,7 +5,7 @@ import { keys, type StoreEvent } from './keys.ts';
 
 const aliveMs = 5000;
 
-/** Host names are a matter of settings and TCP ports of the app, so they are not kept with a route. */
+/** Host names and TCP ports are a matter of settings and of the app, so they are not kept with a route. */
 export type StoredRoute = Omit<Route, 'hosts' | 'tcpPort'> & {
   /** Stopped to make room for a release that cannot run beside them; they are started again should it fail. */
   paused: readonly Endpoint[];
@@ -31,16 +31,19 @@ export class RouteStore {
   async all(hostsOf: (app: AppName) => readonly string[]): Promise<Route[]> {
     const apps = ((await this.#redis.smembers(keys.apps)) as AppName[]).sort();
     if (apps.length === 0) return [];
-    const [texts, tcpPorts] = await Promise.all([
+    const [texts, tcpPorts, domains] = await Promise.all([
       this.#redis.mget(apps.map((app) => keys.route(app))),
       this.#redis.hgetall(keys.tcpPorts),
+      this.#redis.hgetall(keys.domains),
     ]);
+    const ofApp = new Map<string, string[]>();
+    for (const [domain, app] of Object.entries(domains)) ofApp.set(app, [...(ofApp.get(app) ?? []), domain]);
     return apps.map((app, index) => {
       const text = texts[index];
       const tcpPort = Number(tcpPorts[app] ?? 0);
       return {
         ...(text ? parseRoute(text) : { app, version: 0, live: [], draining: [] }),
-        hosts: hostsOf(app),
+        hosts: [...hostsOf(app), ...(ofApp.get(app) ?? [])],
         ...(tcpPort > 0 && { tcpPort }),
       };
     });

@@ -53,6 +53,7 @@ export async function joinTerminal(
   };
   const resized = (): void => talk.say({ resize: terminalSize() }, 1);
   let isOurs = true;
+  let isStopping = false;
   const giveAway = (): void => {
     if (!isOurs) return;
     isOurs = false;
@@ -74,6 +75,8 @@ export async function joinTerminal(
     }
   };
   const stopForGood = (name: NodeJS.Signals): void => {
+    if (isStopping) return;
+    isStopping = true;
     takeBack();
     // As a line that is cut does: the command is told to end.
     const ended = cancel().catch(() =>
@@ -81,6 +84,11 @@ export async function joinTerminal(
     );
     void Promise.race([ended, sleep(2000)]).then(() => process.exit(name === 'SIGHUP' ? 129 : 143));
   };
+  // A window that is closed is noticed in whatever was done with it, often before the signal.
+  const closed = (): void => stopForGood('SIGHUP');
+  process.stdin.on('error', closed);
+  process.stdin.on('end', closed);
+  process.stdout.on('error', closed);
   process.stdout.on('resize', resized);
   process.on('SIGTERM', stopForGood);
   process.on('SIGHUP', stopForGood);
@@ -90,7 +98,8 @@ export async function joinTerminal(
   } finally {
     takeBack();
     talk.close();
-    process.stdout.off('resize', resized);
+    process.stdin.off('error', closed).off('end', closed);
+    process.stdout.off('error', closed).off('resize', resized);
     process.off('SIGTERM', stopForGood);
     process.off('SIGHUP', stopForGood);
     process.off('exit', takeBack);

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { localDocker } from '../support/base-image.ts';
 import { Line } from '../support/line.ts';
@@ -115,6 +116,20 @@ describe('gantry run between two terminals', () => {
     expect(await terminal.ended).toBe(143);
     expect(terminal.screen).toMatch(wasRestored);
     await until('it is over', async () => (await task(number)).state === 'FAILED', 4000);
+    expect(await taskContainers()).toEqual([]);
+  });
+
+  test('a window that is closed takes the command with it at once', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    const number = numberOf(terminal);
+    terminal.type('yes\r');
+    await terminal.sees('y\r\ny\r\n');
+    const pid = await terminal.pid();
+    terminal.kill();
+    await until('the command line ends', () => !existsSync(`/proc/${pid}`));
+    await until('it is over', async () => (await task(number)).state === 'FAILED', 4000);
+    expect(await task(number)).toMatchObject({ reason: 'cancelled' });
     expect(await taskContainers()).toEqual([]);
   });
 
@@ -234,6 +249,10 @@ describe('gantry run between two terminals', () => {
   test('what is typed and shown is in no log', async () => {
     const terminal = run('sh');
     await terminal.sees('0 READY> ');
+    const passing: string[] = [];
+    const redis = new Redis({ path: join(rig.dataDir, 'redis/redis.sock') });
+    redis.on('pmessage', (_pattern, _channel, message: string) => passing.push(message));
+    await redis.psubscribe('gantry:terminal:*');
     terminal.type('read -s -r password; echo "read ${#password}"\r');
     await terminal.sees('[6n');
     terminal.type('correct-horse-battery\r');
@@ -257,6 +276,9 @@ describe('gantry run between two terminals', () => {
     ])
       expect(stored.some((bytes) => bytes.includes(word))).toBe(false);
     expect(await rig.log()).not.toContain('correct-horse');
+    redis.disconnect();
+    expect(passing.length).toBeGreaterThan(4);
+    expect(passing.filter((message) => !/^v1\.\w+\.[\w-]+$/.test(message))).toEqual([]);
   });
 
   test('a command that is not there is named', async () => {

@@ -78,8 +78,9 @@ export class Terminal {
     await new Promise((resolve) => stty.on('close', resolve));
   }
 
-  close(): void {
-    this.#script.stdin?.end();
+  /** Ends without a word, as a window that is closed does. */
+  kill(): void {
+    this.#script.kill('SIGKILL');
   }
 
   #has(text: string | RegExp): boolean {

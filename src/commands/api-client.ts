@@ -78,14 +78,15 @@ export async function ask(
 }
 
 /**
- * GANTRY_URL, the server this repository is pushed to if there is a login to it, the last login, this machine; and
+ * GANTRY_URL, the server this repository is pushed to if it is known, the last login, this machine; and
  * GANTRY_TOKEN, the token of the login, or the administrator's of a server on this machine.
  */
 export async function findServer(): Promise<Server> {
   const config = readConfig(process.env);
   const { current, servers } = await readLogins();
   const here = process.env.GANTRY_URL ? undefined : parseRemote((await remoteUrl()) ?? '')?.server;
-  const chosen = here !== undefined && servers[here] ? here : current;
+  const isKnown = here !== undefined && (servers[here] !== undefined || here === config.url);
+  const chosen = isKnown ? here : current;
   const url = process.env.GANTRY_URL ? config.url : (chosen ?? config.url);
   const given = process.env.GANTRY_TOKEN?.trim() || servers[url]?.token;
   if (given !== undefined || url !== config.url) return { url, token: given };

@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers';
 import { findServer } from './api-client.ts';
-import { changeLogins, readLogins, serverUrl, withToken } from './logins.ts';
+import { changeLogins, readLogins, withToken } from './logins.ts';
 
 type Asked = Partial<Record<'protocol' | 'host' | 'path' | 'password', string>>;
 
@@ -24,12 +24,10 @@ export async function credential(action: string): Promise<void> {
   if (action === 'store') await changeServer(origin, (token) => token ?? asked.password);
 }
 
+/** That of every other command, if it would ask this server; else that of a login. */
 async function tokenFor(origin: string): Promise<string | undefined> {
-  const { GANTRY_TOKEN, GANTRY_URL } = process.env;
-  if (GANTRY_TOKEN && (!GANTRY_URL || new URL(serverUrl(GANTRY_URL)).origin === origin)) {
-    // Whom a token without an address is for is decided as for every other command.
-    if (new URL((await findServer()).url).origin === origin) return GANTRY_TOKEN.trim();
-  }
+  const { url, token } = await findServer();
+  if (new URL(url).origin === origin) return token;
   const { servers } = await readLogins();
   return Object.entries(servers).find(([server]) => new URL(server).origin === origin)?.[1].token;
 }

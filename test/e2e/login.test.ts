@@ -136,3 +136,23 @@ test('the helper answers for servers it knows and keeps quiet about secrets of o
   await run(home, other, 'credential', 'erase');
   expect(await read(logins)).toContain(token);
 });
+
+test('on the machine of the server no login is needed, and what the environment says comes before one', async () => {
+  await using repo = await appRepository('page');
+  const here = { ...env(), GANTRY_DATA: rig.dataDir, GANTRY_PORT: String(rig.port) };
+  const link = spawn(gantry, ['link', 'local'], { cwd: repo.path, env: here, stdio: 'pipe' });
+  expect((await resultOf(link)).code).toBe(0);
+  const pushed = await repo.push('clever', 'main', { env: here });
+  expect(pushed.stderr).toContain('local v1 is live');
+  expect((await repo.git('remote', 'get-url', 'clever')).stdout).toBe(
+    `http://localhost:${rig.port}/local.git\n`,
+  );
+
+  const token = await rig.createToken('ci', ['deploy:elsewhere']);
+  await repo.commit({ version: 'two' });
+  const ci = await repo.push('clever', 'main', {
+    env: { ...env(), GANTRY_TOKEN: token, GANTRY_URL: `http://localhost:${rig.port}` },
+  });
+  expect(ci.stderr).toContain('app "local" not found or not yours');
+  expect(await read('asked')).toBe('');
+});

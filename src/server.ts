@@ -264,6 +264,7 @@ export async function startServer(
     addressOf,
     audit,
     recordAudit,
+    onRevoked: (look) => events.listen((event) => event.kind === 'revoked' && look()),
     answers: new AnswerStore(hasty, sealer),
     appUrl: (app) => appUrl(config, app),
     version: version(),

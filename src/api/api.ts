@@ -17,6 +17,7 @@ import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes
 import { type DomainRoutesDeps, domainRoutes } from './domain-routes.ts';
 import { type HealthRoutesDeps, healthRoutes, probeRoutes } from './health-routes.ts';
 import { carryOutOnce } from './idempotency.ts';
+import { endWithToken } from './open-answers.ts';
 import { describeApi } from './openapi.ts';
 import { optionRoutes } from './option-routes.ts';
 import { type ReleaseRoutesDeps, releaseRoutes } from './release-routes.ts';
@@ -40,6 +41,8 @@ export type ApiDeps = AppRoutesDeps &
   WebhookRoutesDeps & {
     authenticate: Authenticate;
     recordAudit: RecordAudit;
+    /** Calls it when a token was taken back; returns what ends that. */
+    onRevoked: (look: () => void) => () => void;
     answers: AnswerStore;
     /** Where a request comes from. */
     addressOf: (request: IncomingMessage) => string;
@@ -84,6 +87,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
       request.account = await authenticate(request, deps);
       authorise(request);
     });
+    endWithToken(inner as unknown as FastifyInstance, () => deps.tokens.working(), deps.onRevoked);
     await inner.register(appRoutes(deps), { prefix: '/api/v1' });
     await inner.register(optionRoutes(deps), { prefix: '/api/v1' });
     await inner.register(volumeRoutes(deps), { prefix: '/api/v1' });

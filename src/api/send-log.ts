@@ -36,6 +36,7 @@ export async function sendLog<End>(
     'cache-control': 'no-store',
     'x-accel-buffering': 'no',
   });
+  reply.raw.flushHeaders();
   const alive = setInterval(() => {
     if (!reply.raw.writableNeedDrain) reply.raw.write(isEvents ? ':\n\n' : '\n');
   }, sayAliveEveryMs);

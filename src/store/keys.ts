@@ -61,5 +61,7 @@ export type StoreEvent =
   | { kind: 'applied'; app: AppName; version: number }
   | { kind: 'drained'; app: AppName; container: string }
   | { kind: 'ended'; app: AppName; number: number }
+  /** A token was taken back. */
+  | { kind: 'revoked' }
   /** A task is to end. */
   | { kind: 'task'; app: AppName; number: number };

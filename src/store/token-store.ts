@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { isAdmin, type Scope } from '../domain/account.ts';
 import { isExpired, type Token } from '../domain/token.ts';
-import { keys } from './keys.ts';
+import { keys, type StoreEvent } from './keys.ts';
 
 export type NewToken = {
   name: string;
@@ -69,6 +69,8 @@ export class TokenStore {
       keys.tokenUses,
       tokenId,
       new Date().toISOString(),
+      keys.channel,
+      JSON.stringify({ kind: 'revoked' } satisfies StoreEvent),
     )) as 'revoked' | 'unknown' | 'last admin';
   }
 
@@ -79,6 +81,13 @@ export class TokenStore {
     this.#noted.set(tokenId, now);
     const [at, before] = [now, now - 60_000].map((time) => new Date(time).toISOString());
     await this.#redis.eval(noteUseScript, 1, keys.tokenUses, tokenId, at ?? '', before ?? '');
+  }
+
+  /** Ids of the tokens that work now. */
+  async working(): Promise<Set<string>> {
+    const tokens = (await this.#redis.hvals(keys.tokens)).map(parseToken);
+    const now = new Date();
+    return new Set(tokens.filter((token) => !isExpired(token, now)).map(({ tokenId }) => tokenId));
   }
 
   /** Whether anybody could make a token. */
@@ -125,6 +134,7 @@ if not found then return 'unknown' end
 if isAdmin and admins == 0 then return 'last admin' end
 redis.call('HDEL', KEYS[1], found)
 redis.call('HDEL', KEYS[2], id)
+redis.call('PUBLISH', ARGV[3], ARGV[4])
 return 'revoked'
 `;
 

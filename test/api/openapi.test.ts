@@ -8,7 +8,11 @@ import { operationsOf } from '../support/openapi.ts';
 describe('the description of the API', () => {
   test('has every route with its right, and what it takes and gives', async () => {
     // Handlers are not called here.
-    const deps = { serverFactory: (handler) => createServer(handler), version: '1' } as Partial<ApiDeps>;
+    const deps: Partial<ApiDeps> = {
+      serverFactory: (handler) => createServer(handler),
+      onRevoked: () => () => {},
+      version: '1',
+    };
     const api = await createApi(deps as ApiDeps);
     const document = (await api.inject('/api/openapi.json')).json<Parameters<typeof operationsOf>[0]>();
     const operations = operationsOf(document);

@@ -84,6 +84,25 @@ describe('a token', () => {
     expect(listing.stderr).toMatch(/remote: token "short" expired on \d{4}-\d\d-\d\d\n/);
   });
 
+  test('takes with it what is still being sent, when it is revoked and when it expires', async () => {
+    await rig.gantry('run', '--app', 'shop', '--detach', '--', 'busybox', 'sleep', '1000');
+    const follow = async (token: string): Promise<Promise<string>> => {
+      const headers = { authorization: `Bearer ${token}` };
+      const log = await fetch(`http://127.0.0.1:${rig.port}/api/v1/apps/shop/tasks/1/logs`, { headers });
+      expect(log.status).toBe(200);
+      return log.text().catch(() => 'cut');
+    };
+    const following = follow(await rig.createToken('watcher', ['read:shop']));
+    const brief = follow(await rig.createToken('brief', ['read:shop'], new Date(Date.now() + 2000)));
+    const mine = follow(await rig.token);
+    await until('it is looked at', async () => (await listed('watcher'))?.lastUsed !== null);
+    await rig.gantry('tokens', 'revoke', (await listed('watcher'))?.id ?? '');
+    expect(await following).toBe('cut');
+    expect(await brief).toBe('cut');
+    await rig.gantry('tasks', 'cancel', '1', '--app', 'shop');
+    expect(await mine).toContain('"end":"FAILED"');
+  });
+
   test('is refused with a reason when it makes no sense', async () => {
     const wrong = [
       ['x', '--scope', 'write:shop'],

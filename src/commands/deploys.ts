@@ -84,7 +84,11 @@ export async function cancelDeploy(text: string, options: { app?: string }): Pro
   const path = `/apps/${await appName(options.app)}/deployments/${number}/cancel`;
   const { result } = await call<typeof cancelShape>('POST', path, {});
   if (result === 'too late')
-    throw new ApiError(409, `deploy #${number} has ended or is past its switch; it cannot be cancelled`);
+    throw new ApiError(
+      409,
+      `deploy #${number} has ended or is past its switch; it cannot be cancelled`,
+      'too late for that: gantry rollback brings the release before back',
+    );
   console.error(
     result === 'cancelled' ? `deploy #${number} is cancelled` : `deploy #${number} was asked to stop`,
   );

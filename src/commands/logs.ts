@@ -14,12 +14,24 @@ export async function showLog(options: { app?: string; deploy?: string }): Promi
   const lines = createInterface({
     input: Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]),
   });
-  for await (const line of lines) {
-    if (line === '') continue;
-    const record = JSON.parse(line) as LogLine & { end?: string };
-    if (record.end === undefined) console.log(renderLogLine(record));
-    else process.exitCode = record.end === 'live' ? 0 : record.end === 'failed' ? 6 : 7;
+  let end: string | undefined;
+  try {
+    for await (const line of lines) {
+      if (line === '') continue;
+      const record = JSON.parse(line) as LogLine & { end?: string };
+      if (record.end === undefined) console.log(renderLogLine(record));
+      else end = record.end;
+    }
+  } catch {
+    // Like a log that ends without its end.
   }
+  if (end === undefined)
+    throw new ApiError(
+      0,
+      `the connection to the server broke; deploy #${number} goes on`,
+      `gantry logs --app ${decodeURIComponent(app)} --deploy ${number}`,
+    );
+  process.exitCode = end === 'live' ? 0 : end === 'failed' ? 6 : 7;
 }
 
 async function latest(app: string): Promise<number> {

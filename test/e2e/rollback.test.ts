@@ -81,9 +81,10 @@ describe('a rollback', () => {
     expect(visitors.failures).toEqual([]);
     expect(visitors.versions).toEqual(['two', 'one']);
     expect(tookMs).toBeLessThan(15_000);
-    // Its own branch is where it was gone back to.
-    expect((await repo.git('ls-remote', repo.url, 'main')).stdout).toContain(
-      (await repo.git('rev-parse', 'HEAD~1')).stdout.trim(),
+    // The branch is where it was gone back to, and no pusher would have seen it elsewhere.
+    const first = (await repo.git('rev-parse', 'HEAD~1')).stdout.trim();
+    await until('the branch follows', async () =>
+      (await repo.git('ls-remote', repo.url, 'main')).stdout.startsWith(first),
     );
   });
 
@@ -172,6 +173,34 @@ describe('a rollback', () => {
     expect((await ask(await rig.token)).status).toBe(202);
     expect((await rig.gantry('logs', '--app', 'rights')).stdout).toContain('rights v5 is live');
     expect((await rig.gantry('apps', 'show', 'rights')).stdout).toMatch(/docker socket +allowed/);
+  });
+});
+
+describe('the command line', () => {
+  test('ends with 8 when the server goes away, and says that the deployment goes on', async () => {
+    await using own = await Rig.start();
+    await using repo = await twoReleases(own, 'left', { CC_PRE_RUN_HOOK: 'sleep 3' });
+    expect(repo.path).not.toBe('');
+    const following = own.gantry('rollback', '--app', 'left');
+    await until('it runs', async () => (await deployment(own, 'left', 3)).state === 'running');
+    await logSays(own, 'left', 3, 'Pre-run hook');
+    await own.crash();
+    const { code, stderr } = await following;
+    expect(stderr).toBe(
+      'error: the connection to the server broke; deploy #3 goes on\nhint: gantry logs --app left --deploy 3\n',
+    );
+    expect(code).toBe(8);
+    await own.start();
+    const log = await own.gantry('logs', '--app', 'left', '--deploy', '3');
+    expect(log.stdout).toContain('left v3 is live');
+    expect(log.code).toBe(0);
+    expect(await colourOf(own, 'left')).toBe('red');
+
+    const cancel = await own.gantry('deploys', 'cancel', '3', '--app', 'left');
+    expect(cancel.stderr).toContain(
+      'hint: too late for that: gantry rollback brings the release before back',
+    );
+    expect(cancel.code).toBe(5);
   });
 });
 

@@ -1,7 +1,7 @@
 import type { acceptedShape, rollbackShape } from '../api/contract.ts';
 import { appName, call } from './api-client.ts';
-import { UsageError } from './exit-code.ts';
-import { showLog } from './logs.ts';
+import { ApiError, UsageError } from './exit-code.ts';
+import { connectionBroke, showLog } from './logs.ts';
 
 type Options = { app?: string; detach?: boolean; cache?: boolean };
 
@@ -42,6 +42,8 @@ export function readNumber(text: string): string {
 }
 
 async function follow(app: string, number: number, options: Options): Promise<void> {
-  if (!options.detach) return showLog({ app: decodeURIComponent(app), deploy: String(number) });
-  console.log(`deploy #${number} is queued`);
+  if (options.detach) return console.log(`deploy #${number} is queued`);
+  await showLog({ app: decodeURIComponent(app), deploy: String(number) }).catch((error: unknown) => {
+    throw error instanceof ApiError && error.status === 0 ? connectionBroke(app, String(number)) : error;
+  });
 }

@@ -25,13 +25,16 @@ export async function showLog(options: { app?: string; deploy?: string }): Promi
   } catch {
     // Like a log that ends without its end.
   }
-  if (end === undefined)
-    throw new ApiError(
-      0,
-      `the connection to the server broke; deploy #${number} goes on`,
-      `gantry logs --app ${decodeURIComponent(app)} --deploy ${number}`,
-    );
+  if (end === undefined) throw connectionBroke(app, number);
   process.exitCode = end === 'live' ? 0 : end === 'failed' ? 6 : 7;
+}
+
+export function connectionBroke(app: string, number: string): ApiError {
+  return new ApiError(
+    0,
+    `the connection to the server broke; deploy #${number} goes on`,
+    `gantry logs --app ${decodeURIComponent(app)} --deploy ${number}`,
+  );
 }
 
 async function latest(app: string): Promise<number> {

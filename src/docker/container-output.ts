@@ -67,10 +67,12 @@ export class RecordLines {
   readonly #buffers = { stdout: new LineBuffer(), stderr: new LineBuffer() };
 
   push(chunk: Uint8Array): string[] {
-    return this.#frames.push(chunk).flatMap(({ stream, bytes }) => {
-      const isWhole = bytes.length < fullRecord && bytes.at(-1) !== newline;
-      return [...this.#buffers[stream].push(bytes), ...(isWhole ? this.#buffers[stream].push('\n') : [])];
-    });
+    return this.#frames.push(chunk).flatMap((frame) => this.take(frame));
+  }
+
+  take({ stream, bytes }: OutputFrame): string[] {
+    const isWhole = bytes.length < fullRecord && bytes.at(-1) !== newline;
+    return [...this.#buffers[stream].push(bytes), ...(isWhole ? this.#buffers[stream].push('\n') : [])];
   }
 
   end(): string[] {

@@ -19,6 +19,20 @@ afterAll(async () => {
 });
 
 describe('a container', () => {
+  it('has all of its output followed, a last line without a line break as well', async () => {
+    const follow = async (host: number): Promise<string[]> => {
+      const id = await run.start('echo first; echo other >&2; printf last', { host });
+      const lines: string[] = [];
+      await run.engine.followOutput(id, async (some) => void lines.push(...some), never);
+      await run.engine.stopAndRemove(id, 0);
+      return lines.sort();
+    };
+    for (let round = 0; round < 5; round += 1)
+      expect(await Promise.all([10, 11, 12, 13].map(follow))).toEqual(
+        Array(4).fill(['first', 'last', 'other']),
+      );
+  });
+
   it('answers at its fixed address, under limits it can see', async () => {
     const id = await run.start('echo hello > /www/index.html; exec httpd -f -p 8080 -h /www', {
       host: 5,

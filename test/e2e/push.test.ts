@@ -130,7 +130,7 @@ describe('a push that fails', () => {
     ['a wrong health path', web, { CC_HEALTH_CHECK_PATH: '/slow?ms=60000' }, [/not answered within/]],
     [
       'out of memory',
-      'FROM gantry-test/base:1\nCMD ["sh","-c","x=a; while true; do x=$x$x; done"]\n',
+      'FROM gantry-test/base:1\nCMD ["dd","if=/dev/zero","of=/dev/null","bs=1G"]\n',
       {},
       [/killed: out of memory/],
     ],

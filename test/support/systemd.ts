@@ -6,13 +6,24 @@ import { promisify } from 'node:util';
 
 /**
  * A systemd as the first process of namespaces of its own. It sees this machine's files, so it is to start none of this
- * machine's services, above all not the one that empties /tmp.
+ * machine's services, above all not the one that empties /tmp. With v1 cgroups it would mount all controllers, and while it
+ * ran the engine could not watch over memory any more; so those that are not mounted seem to be.
  */
 const boot = `
 set -e
 mount -t proc proc /proc
 mount -t tmpfs tmpfs /run
-mkdir -p /run/systemd/system
+mkdir -p /run/systemd/system /run/groups
+if [ -d /sys/fs/cgroup/systemd ]; then
+  mount -t tmpfs tmpfs /run/groups
+  for name in $(ls /sys/fs/cgroup) cpu,cpuacct net_cls,net_prio hugetlb perf_event rdma misc; do
+    [ ! -L "/sys/fs/cgroup/$name" ] && mkdir "/run/groups/$name" 2>/dev/null || continue
+    if mountpoint -q "/sys/fs/cgroup/$name"; then mount --bind "/sys/fs/cgroup/$name" "/run/groups/$name"
+    else mount -t tmpfs tmpfs "/run/groups/$name"
+    fi
+  done
+  mount --move /run/groups /sys/fs/cgroup
+fi
 for unit in sysinit.target basic.target sockets.target systemd-tmpfiles-setup.service; do
   ln -s /dev/null "/run/systemd/system/$unit"
 done

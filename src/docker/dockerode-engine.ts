@@ -28,6 +28,7 @@ import { inspectContainer, waitForExit } from './wait-for-exit.ts';
 /** The engine's API of release 20.10, the first with everything used here. */
 const oldestApi = '1.41';
 const checkTimeoutMs = 10_000;
+const storageTimeoutMs = 3_000;
 /** How many containers are inspected at once; a list alone lacks exit codes. */
 const inspectionsAtOnce = 8;
 
@@ -41,6 +42,7 @@ export class DockerodeEngine implements Engine {
   readonly #client: EngineClient;
   readonly #sweeper: BuildContextSweeper;
   readonly #trimmer: BuildCacheTrimmer;
+  #storageFolder: string | undefined;
 
   constructor({
     socketPath = defaultSocketPath,
@@ -79,11 +81,17 @@ export class DockerodeEngine implements Engine {
     }
   }
 
+  /** Asked once: an engine that hangs later is to be noticed by what needs it. */
   async storageFolder(): Promise<string> {
-    const { DockerRootDir } = (await this.#client.call('asking for its storage', (docker) =>
-      docker.info(),
-    )) as { DockerRootDir: string };
-    return DockerRootDir;
+    if (this.#storageFolder === undefined) {
+      const { DockerRootDir } = (await this.#client.call(
+        'asking for its storage',
+        (docker) => docker.info(),
+        storageTimeoutMs,
+      )) as { DockerRootDir: string };
+      this.#storageFolder = DockerRootDir;
+    }
+    return this.#storageFolder;
   }
 
   async trimBuildCache(keepBytes: number): Promise<void> {

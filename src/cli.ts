@@ -145,6 +145,11 @@ env
     (await import('./commands/env.ts')).importEnv(file, options),
   );
 env
+  .command('edit')
+  .description('all of them in $EDITOR, as `env list --expert` shows them')
+  .option(...appOption)
+  .action(async (options: { app?: string }) => (await import('./commands/edit-env.ts')).editEnv(options));
+env
   .command('unset')
   .argument('<NAME...>')
   .option(...appOption)

@@ -138,6 +138,7 @@ export async function startWorker(
         back,
       );
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
+      if ('cancelled' in answer) throw new Stopped({ kind: 'cancelled', reason: answer.cancelled });
       if (back) await volumes.follow(deployment.app, back.options);
       return answer.version;
     },

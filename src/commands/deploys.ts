@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import type { cancelShape, deploymentShape, deploymentsShape } from '../api/contract.ts';
 import { shortSha } from '../domain/app.ts';
@@ -79,17 +80,24 @@ function secondsOf(seconds: number | null): string {
   return seconds === null ? '' : `${seconds.toFixed(1)}s`;
 }
 
+/** Ends when the deployment has. One that is past its switch cannot be cancelled. */
 export async function cancelDeploy(text: string, options: { app?: string }): Promise<void> {
   const number = readNumber(text);
-  const path = `/apps/${await appName(options.app)}/deployments/${number}/cancel`;
-  const { result } = await call<typeof cancelShape>('POST', path, {});
+  const path = `/apps/${await appName(options.app)}/deployments/${number}`;
+  const { result } = await call<typeof cancelShape>('POST', `${path}/cancel`, {});
   if (result === 'too late')
     throw new ApiError(
       409,
       `deploy #${number} has ended or is past its switch; it cannot be cancelled`,
       'too late for that: gantry rollback brings the release before back',
     );
-  console.error(
-    result === 'cancelled' ? `deploy #${number} is cancelled` : `deploy #${number} was asked to stop`,
-  );
+  if (result === 'asked') console.error(`deploy #${number} was asked to stop`);
+  for (;;) {
+    const { state, reason } = await call<typeof deploymentShape>('GET', path);
+    if (state === 'cancelled') break;
+    if (state !== 'queued' && state !== 'running')
+      throw new ApiError(409, `deploy #${number} ended before it could be cancelled: ${reason ?? state}`);
+    await sleep(250);
+  }
+  console.error(`deploy #${number} is cancelled`);
 }

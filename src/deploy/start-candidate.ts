@@ -14,6 +14,8 @@ import { isAbandoned, tellSpecs } from './troubleshoot.ts';
 export type Candidate = {
   endpoints: readonly Endpoint[];
   keep: () => void;
+  /** It was not switched to after all. */
+  letGo: () => void;
   [Symbol.asyncDispose]: () => Promise<void>;
 };
 
@@ -92,6 +94,9 @@ export async function startCandidate(
     })),
     keep: () => {
       kept = true;
+    },
+    letGo: () => {
+      kept = false;
     },
     [Symbol.asyncDispose]: remove,
   };

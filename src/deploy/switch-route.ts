@@ -1,5 +1,5 @@
 import { swapOrder } from '../domain/app-options.ts';
-import type { Problem } from '../domain/deployment.ts';
+import { type Problem, Stopped } from '../domain/deployment.ts';
 import type { ReleaseImage } from '../domain/release.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { safeText } from '../domain/safe-text.ts';
@@ -28,7 +28,12 @@ export async function switchRoute(
   attempt.guard();
   // Whatever comes of the next call, the store may say that these containers serve: only the sweep may remove them now.
   candidate.keep();
-  const version = await tools.switchRoute(attempt, candidate.endpoints, released, plan?.back);
+  const version = await tools
+    .switchRoute(attempt, candidate.endpoints, released, plan?.back)
+    .catch((error: unknown) => {
+      if (error instanceof Stopped) candidate.letGo();
+      throw error;
+    });
   const problem = await confirmSwitch(attempt, version, candidate.endpoints);
   if (!problem && plan) await tellGoneBack(attempt, plan.waiting);
   return problem;

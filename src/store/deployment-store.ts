@@ -120,7 +120,7 @@ export class DeploymentStore {
 
   /**
    * The commit of a swap: points the route at `endpoints` and records the release, in one step that a worker whose fence
-   * is stale cannot pass. Returns the version of the route to wait for.
+   * is stale cannot pass, nor one that was asked to stop. Returns the version of the route to wait for.
    */
   async switchRoute(
     app: AppName,
@@ -129,8 +129,8 @@ export class DeploymentStore {
     endpoints: readonly Endpoint[],
     image: ReleaseImage,
     back?: GoBack,
-  ): Promise<{ version: number } | 'stale'> {
-    const version = (await this.#redis.eval(
+  ): Promise<{ version: number } | { cancelled: string } | 'stale'> {
+    const answer = (await this.#redis.eval(
       switchScript,
       7,
       keys.app(app),
@@ -150,8 +150,9 @@ export class DeploymentStore {
       image.id ?? '',
       image.bytes ?? '',
       back ? JSON.stringify(back) : '',
-    )) as number;
-    return version < 0 ? 'stale' : { version };
+    )) as number | string;
+    if (typeof answer === 'string') return { cancelled: answer };
+    return answer < 0 ? 'stale' : { version: answer };
   }
 
   /** For the release this deployment may make. */
@@ -251,7 +252,7 @@ export class DeploymentStore {
     return done === 1;
   }
 
-  /** Asks whoever runs it to stop; a waiting one is cancelled at once. */
+  /** A waiting one is cancelled at once; of a running one, whoever runs it is asked to stop, and it cannot go live any more. */
   async cancel(app: AppName, number: number, reason: string): Promise<'cancelled' | 'asked' | 'too late'> {
     return (await this.#redis.eval(
       cancelScript,
@@ -387,8 +388,12 @@ if current and current ~= desired then
 end
 if not desired then return nil end
 local depKey = depPrefix .. desired
-local state, by = unpack(redis.call('HMGET', depKey, 'state', 'runBy'))
+local state, by, cancel, switched = unpack(redis.call('HMGET', depKey, 'state', 'runBy', 'cancel', 'switched'))
 if state ~= 'queued' and state ~= 'running' then return nil end
+if cancel and switched ~= '1' then
+  finish(depKey, logPrefix .. desired, app, desired, 'cancelled', 'cancelled: ' .. cancel, '', now, channel)
+  return nil
+end
 if by ~= fence then
   local runs = redis.call('HINCRBY', depKey, 'runs', 1)
   if runs > maxRuns then
@@ -408,6 +413,8 @@ local fence, number, endpoints, image, now, app, channel, imageId, imageBytes, b
 if redis.call('HGET', appKey, 'fence') ~= fence then return -1 end
 local old = redis.call('GET', routeKey)
 if redis.call('HGET', depKey, 'switched') == '1' then return cjson.decode(old).version end
+local cancel = redis.call('HGET', depKey, 'cancel')
+if cancel then return cancel end
 local route = {app = app, version = redis.call('INCR', versionKey), live = cjson.decode(endpoints), draining = {}}
 if old then
   local before = cjson.decode(old)
@@ -521,7 +528,7 @@ local appKey, depKey, logKey = KEYS[1], KEYS[2], KEYS[3]
 local number, reason, now, app, channel = unpack(ARGV)
 local state, switched = unpack(redis.call('HMGET', depKey, 'state', 'switched'))
 if state == 'queued' then
-  finish(depKey, logKey, app, number, 'cancelled', reason, '', now, channel)
+  finish(depKey, logKey, app, number, 'cancelled', 'cancelled: ' .. reason, '', now, channel)
   return 'cancelled'
 end
 if state ~= 'running' or switched == '1' then return 'too late' end

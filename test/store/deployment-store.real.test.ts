@@ -241,15 +241,27 @@ describe('running a deployment', () => {
 });
 
 describe('cancelling', () => {
-  test('ends one that waits, asks one that runs, and is too late after the switch', async () => {
+  test('ends one that waits, and is too late after the switch', async () => {
     const app = newApp();
     await ask(app, 'a');
     expect(await store.cancel(app, 1, 'by ana')).toBe('cancelled');
     await ask(app, 'b');
     const fence = await own(app);
     await store.claim(app, fence, 3);
-    expect(await store.cancel(app, 2, 'by ana')).toBe('asked');
     await store.switchRoute(app, 2, fence, [endpoint(2)], image('image'));
     expect(await store.cancel(app, 2, 'by ana')).toBe('too late');
+  });
+
+  test('wins against a switch that comes after it, and against a worker that begins again', async () => {
+    const app = newApp();
+    await ask(app, 'a');
+    const fence = await own(app);
+    await store.claim(app, fence, 3);
+    expect(await store.cancel(app, 1, 'by ana')).toBe('asked');
+    expect(await store.switchRoute(app, 1, fence, [endpoint(1)], image('image'))).toEqual({
+      cancelled: 'by ana',
+    });
+    expect(await store.claim(app, fence, 3)).toBeUndefined();
+    expect(await store.get(app, 1)).toMatchObject({ state: 'cancelled', reason: 'cancelled: by ana' });
   });
 });

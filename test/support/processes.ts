@@ -28,6 +28,19 @@ export async function processesOf(folder: string): Promise<string[]> {
   return found.flat();
 }
 
+/** Whatever mentions it in its arguments, in a container or not. */
+export async function processesWith(mark: string): Promise<string[]> {
+  const found = await Promise.all(
+    (await readdir('/proc'))
+      .filter((entry) => /^\d+$/.test(entry))
+      .map(async (pid) => {
+        const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+        return command.includes(mark) ? [`${pid} ${command.replaceAll('\0', ' ')}`] : [];
+      }),
+  );
+  return found.flat();
+}
+
 /** A process and everything it started: git's transport is a program of its own. */
 export async function family(pid: number): Promise<number[]> {
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');

@@ -327,7 +327,9 @@ deploys
     (await import('./commands/deploys.ts')).cancelDeploy(number, options),
   );
 
-const webhooks = program.command('webhooks').description('deploy what is pushed to a repository elsewhere');
+const webhooks = program
+  .command('webhooks')
+  .description('deploy what is pushed to a repository elsewhere, and tell others about deployments');
 webhooks
   .command('link')
   .description('fetch and deploy each commit that is pushed there')
@@ -381,6 +383,93 @@ webhooks
   .option('--json')
   .action(async (id: string, options: { app?: string; json?: boolean }) =>
     (await import('./commands/webhooks.ts')).redeliver(id, options),
+  );
+
+type OutgoingOptions = { app?: string; allApps?: boolean; json?: boolean };
+const allAppsOption = ['--all-apps', 'those that are told about every app (administrators only)'] as const;
+webhooks
+  .command('test')
+  .description('send an event that says nothing to an outgoing webhook, or to all of them')
+  .argument('[ID]')
+  .option(...appOption)
+  .option(...allAppsOption)
+  .option('--json')
+  .action(async (id: string | undefined, options: OutgoingOptions) =>
+    (await import('./commands/webhooks-out.ts')).testOutgoing(id, options),
+  );
+const webhooksOut = webhooks.command('out').description('who is told about deployments, and how');
+webhooksOut
+  .command('list', { isDefault: true })
+  .option(...appOption)
+  .option(...allAppsOption)
+  .option('--json')
+  .action(async (options: OutgoingOptions) =>
+    (await import('./commands/webhooks-out.ts')).listOutgoing(options),
+  );
+webhooksOut
+  .command('add')
+  .description('send events of deployments there, signed')
+  .argument(
+    '[URL]',
+    'http or https; without it, or with -, read from standard input: that of a chat is a secret',
+  )
+  .addOption(
+    new Option('--format <NAME>').choices(['json', 'slack', 'mattermost', 'discord']).default('json'),
+  )
+  .option('--events <LIST>', 'deploy.failed,deploy.succeeded (default: all)')
+  .option(...appOption)
+  .option(...allAppsOption)
+  .option('--json')
+  .action(async (url: string | undefined, options: OutgoingOptions & { format: string; events?: string }) =>
+    (await import('./commands/webhooks-out.ts')).addOutgoing(url, options),
+  );
+webhooksOut
+  .command('remove')
+  .argument('<ID>')
+  .option(...appOption)
+  .option(...allAppsOption)
+  .action(async (id: string, options: OutgoingOptions) =>
+    (await import('./commands/webhooks-out.ts')).removeOutgoing(id, options),
+  );
+webhooksOut
+  .command('rotate')
+  .description('a new secret; for a day events are signed with the one before as well')
+  .argument('<ID>')
+  .option(...appOption)
+  .option(...allAppsOption)
+  .option('--json')
+  .action(async (id: string, options: OutgoingOptions) =>
+    (await import('./commands/webhooks-out.ts')).rotateOutgoing(id, options),
+  );
+webhooksOut
+  .command('enable')
+  .description('send again to one that answered 410')
+  .argument('<ID>')
+  .option(...appOption)
+  .option(...allAppsOption)
+  .action(async (id: string, options: OutgoingOptions) =>
+    (await import('./commands/webhooks-out.ts')).enableOutgoing(id, options),
+  );
+webhooksOut
+  .command('deliveries')
+  .description('the last fifty events for one, and how it went')
+  .argument('<ID>')
+  .option(...appOption)
+  .option(...allAppsOption)
+  .option('--json')
+  .action(async (id: string, options: OutgoingOptions) =>
+    (await import('./commands/webhooks-out.ts')).listNotices(id, options),
+  );
+webhooksOut
+  .command('redeliver')
+  .description('send one of them again')
+  .argument('<ID>')
+  .argument('<DELIVERY>')
+  .option(...appOption)
+  .option(...allAppsOption)
+  .option('--json')
+  .action(async (id: string, delivery: string, options: OutgoingOptions) =>
+    (await import('./commands/webhooks-out.ts')).redeliverNotice(id, delivery, options),
   );
 
 program

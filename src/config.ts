@@ -54,6 +54,9 @@ export type Config = Readonly<{
   trustedProxies: BlockList;
   /** Instead of the machine's certificate authorities, for submodules. */
   gitCaFile: string | undefined;
+  /** Milliseconds between one attempt to send an event and the next. */
+  webhookRetriesMs: readonly number[];
+  webhookTimeoutMs: number;
   /** A newer push cancels an older deployment that has not begun its switch. */
   cancelOnPush: boolean;
   logLevel: string;
@@ -160,7 +163,7 @@ export const variables = {
     parseRanges,
     '',
     '10.1.2.0/24,fd00::/8',
-    'internal addresses that submodules and linked repositories may come from; else none may',
+    'internal addresses that submodules and linked repositories may come from, and events go to; else none may',
   ),
   GANTRY_TRUSTED_PROXIES: variable(
     parseRanges,
@@ -172,7 +175,7 @@ export const variables = {
     (value: string) => value,
     '',
     '/etc/ssl/forge-ca.pem',
-    'certificates of authorities to trust for submodules and linked repositories (default: the machine’s)',
+    'certificates of authorities to trust for submodules and linked repositories (default: the machine’s), and for outgoing webhooks besides the usual ones',
   ),
   GANTRY_KEEP_RELEASES: variable(int(1, 1000), '10', '5', 'images of how many releases are kept'),
   GANTRY_BUILD_CACHE: variable(
@@ -187,6 +190,13 @@ export const variables = {
     '5G',
     'no build begins with less than this free for the data folder or the engine; 0 for any',
   ),
+  GANTRY_WEBHOOK_RETRIES: variable(
+    secondsList,
+    '5,300,1800,7200,18000,36000,50400,72000,86400',
+    '5,60,600',
+    'seconds between one attempt to send an event to an outgoing webhook and the next',
+  ),
+  GANTRY_WEBHOOK_TIMEOUT: variable(seconds, '15', '5', 'seconds its receiver has to answer'),
   GANTRY_CANCEL_ON_PUSH: variable(
     flag,
     'true',
@@ -201,6 +211,11 @@ export const variables = {
     'the engine’s socket',
   ),
 } as const;
+
+function secondsList(value: string): number[] | undefined {
+  const all = value.split(',').map((part) => seconds(part.trim()));
+  return all.length <= 30 && all.every((ms) => ms !== undefined) ? all : undefined;
+}
 
 /** A terminal says every two seconds that it is there. */
 function atLeastFiveSeconds(value: string): number | undefined {
@@ -281,6 +296,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     allowedInternal: read('GANTRY_ALLOW_INTERNAL_ADDRESSES'),
     trustedProxies: read('GANTRY_TRUSTED_PROXIES'),
     gitCaFile: read('GANTRY_GIT_CA_FILE') || undefined,
+    webhookRetriesMs: read('GANTRY_WEBHOOK_RETRIES'),
+    webhookTimeoutMs: read('GANTRY_WEBHOOK_TIMEOUT'),
     cancelOnPush: read('GANTRY_CANCEL_ON_PUSH'),
     logLevel: read('GANTRY_LOG_LEVEL'),
   };

@@ -1,4 +1,4 @@
-import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
@@ -17,6 +17,7 @@ import { FinishedDeployments } from './git/finished-deployments.ts';
 import { defaultGitLimits, GitEndpoint, gitServerOptions } from './git/git-endpoint.ts';
 import { prepareGitProcess } from './git/git-environment.ts';
 import { HookSocket } from './git/hook-socket.ts';
+import { publicAddress } from './git/public-address.ts';
 import { PushRegistry } from './git/push-registry.ts';
 import { receivePushes } from './git/receive.ts';
 import { Repositories } from './git/repositories.ts';
@@ -27,6 +28,7 @@ import { diskCheck, freeBytes, type ReadinessCheck, readiness } from './health/r
 import type { Logger } from './logger.ts';
 import { CronSchedule } from './queue/cron-schedule.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
+import { NoticeQueue, NoticeWorker } from './queue/notice-queue.ts';
 import { TaskQueue } from './queue/task-queue.ts';
 import { HttpAndTcpRouter } from './router/http-and-tcp-router.ts';
 import { anyAddress, isPortFree, probePort } from './router/port-probe.ts';
@@ -37,6 +39,8 @@ import { AuditLog } from './store/audit-log.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
 import { DomainStore } from './store/domain-store.ts';
 import { LogReader } from './store/log-reader.ts';
+import { Outbox } from './store/outbox.ts';
+import { OutgoingStore } from './store/outgoing-store.ts';
 import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store/redis.ts';
 import { ReleaseStore } from './store/release-store.ts';
 import { RouteStore } from './store/route-store.ts';
@@ -51,6 +55,7 @@ import { TokenStore } from './store/token-store.ts';
 import { VolumeStore } from './store/volume-store.ts';
 import { WebhookStore } from './store/webhook-store.ts';
 import { version } from './version.ts';
+import { type NoticeRef, Notifier } from './webhooks/notifier.ts';
 import { WebhookReceiver } from './webhooks/webhook-receiver.ts';
 
 export type RunningServer = { stop: () => Promise<void> };
@@ -200,10 +205,6 @@ export async function startServer(
   const stopListening = events.listen((event) => {
     if (event.kind !== 'ended') return;
     void finished.putAway(event.app, event.number);
-    void deployments.get(event.app, event.number).then(
-      (deployment) => deployment && metrics.deploymentEnded(deployment),
-      () => {}, // a number less
-    );
   });
   void finished.putAllAway();
 
@@ -231,7 +232,37 @@ export async function startServer(
   await rm(paths.fetches, { recursive: true, force: true });
   void receiver.resume().catch((err: unknown) => logger.warn({ err }, 'unfinished deliveries wait'));
 
+  const noticeQueue = new NoticeQueue<NoticeRef>(keep(patientRedis(redisAddress)));
+  const resolveHost = (host: string) => publicAddress(host, config.allowedInternal);
+  const notifier = new Notifier({
+    outbox: new Outbox(patient),
+    outgoing: new OutgoingStore(patient, sealer),
+    deployments: new DeploymentStore(patient),
+    events,
+    enqueue: (notice, round) => noticeQueue.add(notice, round),
+    onEnded: (deployment) => metrics.deploymentEnded(deployment),
+    onSent: (format, verdict) => metrics.eventSent(format, verdict),
+    appUrl: (app) => appUrl(config, app),
+    send: {
+      resolve: resolveHost,
+      timeoutMs: config.webhookTimeoutMs,
+      ca: config.gitCaFile === undefined ? undefined : await readFile(config.gitCaFile, 'utf8'),
+      userAgent: `Gantry/${version()}`,
+    },
+    retries: config.webhookRetriesMs,
+    logger,
+  });
+  const noticeWorker = new NoticeWorker<NoticeRef>({
+    connection: keep(patientRedis(redisAddress)),
+    attempt: (notice) => notifier.attempt(notice),
+    logger,
+  });
+
   const api = await createApi({
+    outgoing: new OutgoingStore(hasty, sealer),
+    resolveHost,
+    testWebhook: (webhook) => notifier.test(webhook),
+    resendNotice: (notice) => notifier.redeliver(notice),
     webhooks,
     receiveDelivery: async (app, delivery) => {
       const answer = await receiver.receive(app, delivery);
@@ -275,6 +306,8 @@ export async function startServer(
       ),
   });
   await api.listen({ host: config.bind, port: config.port });
+  notifier.start();
+  noticeWorker.start();
   logger.info({ port: config.port, httpPort: config.httpPort }, 'server started');
 
   return {
@@ -285,11 +318,12 @@ export async function startServer(
       await hookSocket.close();
       await git.close(2000);
       await api.close();
+      await Promise.all([notifier.stop(), noticeWorker.close()]);
       await agent.stop();
       await router.close();
       watch.close();
       events.close();
-      await Promise.all([queue.close(), taskQueue.close(), cron.close()]);
+      await Promise.all([queue.close(), taskQueue.close(), cron.close(), noticeQueue.close()]);
       for (const connection of connections) connection.disconnect();
       logger.info('server stopped');
     },

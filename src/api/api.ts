@@ -20,6 +20,7 @@ import { carryOutOnce } from './idempotency.ts';
 import { endWithToken } from './open-answers.ts';
 import { describeApi } from './openapi.ts';
 import { optionRoutes } from './option-routes.ts';
+import { type OutgoingRoutesDeps, outgoingRoutes } from './outgoing-routes.ts';
 import { type ReleaseRoutesDeps, releaseRoutes } from './release-routes.ts';
 import { authorise, demandRights } from './rights.ts';
 import { type TaskRoutesDeps, taskRoutes } from './task-routes.ts';
@@ -33,6 +34,7 @@ export type ApiDeps = AppRoutesDeps &
   DeploymentRoutesDeps &
   DomainRoutesDeps &
   HealthRoutesDeps &
+  OutgoingRoutesDeps &
   ReleaseRoutesDeps &
   TaskRoutesDeps &
   TcpRoutesDeps &
@@ -98,6 +100,8 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     await inner.register(auditRoutes(deps), { prefix: '/api/v1' });
     await inner.register(releaseRoutes(deps), { prefix: '/api/v1' });
     await inner.register(webhookRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(outgoingRoutes(deps, 'app'), { prefix: '/api/v1' });
+    await inner.register(outgoingRoutes(deps, 'all'), { prefix: '/api/v1' });
     await inner.register(domainRoutes(deps), { prefix: '/api/v1' });
     await inner.register(deliveryRoutes(deps));
     await inner.register(healthRoutes(deps));

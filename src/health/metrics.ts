@@ -19,6 +19,7 @@ export class Metrics {
   readonly #duration: Histogram<'result'>;
   readonly #wait: Histogram;
   readonly #deliveries: Counter<'provider' | 'verdict'>;
+  readonly #notices: Counter<'format' | 'verdict'>;
   readonly #authFailures: Counter<'kind'>;
 
   constructor({ version, desired, workers, freeBytes }: MetricsSources) {
@@ -63,6 +64,12 @@ export class Metrics {
       labelNames: ['provider', 'verdict'],
       registers,
     });
+    this.#notices = new Counter({
+      name: `${prefix}webhook_events_sent_total`,
+      help: 'Attempts to tell the outside about a deployment, and how they went.',
+      labelNames: ['format', 'verdict'],
+      registers,
+    });
     this.#authFailures = new Counter({
       name: `${prefix}auth_failures_total`,
       help: 'Wrong tokens, and tries that came too soon after one.',
@@ -90,6 +97,10 @@ export class Metrics {
 
   delivered(provider: string, verdict: string): void {
     this.#deliveries.inc({ provider, verdict });
+  }
+
+  eventSent(format: string, verdict: 'delivered' | 'failed'): void {
+    this.#notices.inc({ format, verdict });
   }
 
   authFailed(kind: 'git' | 'api'): void {

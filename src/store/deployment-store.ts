@@ -8,6 +8,7 @@ import type { GoBack } from '../domain/go-back.ts';
 import type { ReleaseImage } from '../domain/release.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { keys } from './keys.ts';
+import { announceInLua } from './outbox.ts';
 import { parseSealedEnv } from './sealed-env.ts';
 
 /** A new deployment as a push or a person asks for it. */
@@ -308,12 +309,13 @@ function parseDeployment(app: AppName, number: number, fields: Record<string, st
   };
 }
 
-/** The end of a deployment in Lua, shared by the scripts: state first, then the terminal record of the log. */
-const endInLua = `
+/** The end of a deployment in Lua, shared by the scripts: state first, then the terminal record of the log, then the outbox. */
+const endInLua = `${announceInLua}
 local function finish(depKey, logKey, app, number, state, reason, by, now, channel)
   redis.call('HSET', depKey, 'state', state, 'reason', reason, 'supersededBy', by, 'endedAt', now)
   redis.call('XADD', logKey, '*', 'end', state)
   redis.call('PUBLISH', channel, cjson.encode({kind = 'ended', app = app, number = tonumber(number)}))
+  announce(app, number, state, now, channel)
 end
 `;
 
@@ -360,6 +362,7 @@ local flat = {}
 for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = value end
 redis.call('HSET', depPrefix .. number, 'state', 'queued', 'createdAt', now,
   'env', env, 'options', options or '', 'cron', cron or '', unpack(flat))
+announce(app, number, 'queued', now, channel)
 redis.call('HSET', appKey, 'desired', number)
 redis.call('SET', requestKey, number, 'EX', 86400)
 if desired and redis.call('HGET', depPrefix .. desired, 'state') == 'queued' then
@@ -402,7 +405,7 @@ if by ~= fence then
   end
 end
 redis.call('HSET', depKey, 'state', 'running', 'runBy', fence)
-redis.call('HSETNX', depKey, 'startedAt', now)
+if redis.call('HSETNX', depKey, 'startedAt', now) == 1 then announce(app, desired, 'running', now, channel) end
 redis.call('HSET', appKey, 'current', desired)
 return tonumber(desired)
 `;

@@ -46,6 +46,15 @@ export const keys = {
   deliveryIds: (app: AppName) => `${prefix}:delivery-ids:${app}`,
   /** Outlives the delivery itself: one that comes again is not taken twice. */
   deliverySeen: (app: AppName, id: string) => `${prefix}:delivery-seen:${app}:${id}`,
+  /** A stream of changes of deployments that have still to be told to the outside. */
+  outbox: `${prefix}:outbox`,
+  /** Ids of outgoing webhooks; the scope is an app, or `*` for all of them. */
+  outgoing: (scope: string) => `${prefix}:outgoing:${scope}`,
+  outgoingWebhook: (scope: string, id: string) => `${prefix}:outgoing:${scope}:${id}`,
+  /** Id of a notice to the notice. */
+  notices: (scope: string, id: string) => `${prefix}:notices:${scope}:${id}`,
+  /** Ids of notices, the newest first. */
+  noticeIds: (scope: string, id: string) => `${prefix}:notice-ids:${scope}:${id}`,
   /** What was answered to a request with an `Idempotency-Key`. */
   answer: (hash: string) => `${prefix}:answer:${hash}`,
   /** One channel for hints that save a poll; losing a message costs time, never correctness. */
@@ -61,6 +70,8 @@ export type StoreEvent =
   | { kind: 'applied'; app: AppName; version: number }
   | { kind: 'drained'; app: AppName; container: string }
   | { kind: 'ended'; app: AppName; number: number }
+  /** There is something in the outbox. */
+  | { kind: 'announced' }
   /** A token was taken back. */
   | { kind: 'revoked' }
   /** A task is to end. */

@@ -1,0 +1,176 @@
+import type { AppName } from './app.ts';
+import type { Deployment, DeploymentState } from './deployment.ts';
+import { showRemoteUrl } from './remote-url.ts';
+
+/** What is told to the outside. `webhook.test` comes only when somebody asks for it. */
+export const eventTypes = [
+  'deploy.queued',
+  'deploy.started',
+  'deploy.succeeded',
+  'deploy.failed',
+  'deploy.cancelled',
+  'deploy.superseded',
+  'release.rolled_back',
+  'webhook.test',
+] as const;
+export type EventType = (typeof eventTypes)[number];
+
+/** How it is told. `status`: as the status of the commit, at the forge it came from. */
+export const webhookFormats = ['json', 'slack', 'mattermost', 'discord', 'status'] as const;
+export type WebhookFormat = (typeof webhookFormats)[number];
+
+/** Whose events a webhook is told: those of one app, or of all of them. */
+export type WebhookScope = AppName | typeof allApps;
+export const allApps = '*';
+
+export type OutgoingWebhook = {
+  id: string;
+  scope: WebhookScope;
+  /** Where it goes, and a secret in itself for most chats. For a commit status: the repository. */
+  url: string;
+  format: WebhookFormat;
+  events: readonly EventType[];
+  /** The forge, for a commit status. */
+  provider: string | undefined;
+  createdAt: Date;
+  createdBy: string;
+  /** Why nothing is sent any more. */
+  disabled: string | undefined;
+};
+
+/** A change of a deployment, as it was written down together with that change. */
+export type StoredEvent = {
+  /** Unique, for ever. */
+  id: string;
+  app: AppName;
+  number: number;
+  state: DeploymentState;
+  at: Date;
+};
+
+/** What is sent: facts that `gantry deploys show` has as well; no variables, no log. */
+export type EventPayload = {
+  type: EventType;
+  timestamp: string;
+  data: {
+    app: string | null;
+    number: number | null;
+    state: DeploymentState | null;
+    commit: string | null;
+    subject: string | null;
+    branch: string | null;
+    trigger: string | null;
+    by: string | null;
+    step: string | null;
+    reason: string | null;
+    supersededBy: number | null;
+    rollbackTo: number | null;
+    /** Where the app answers. */
+    url: string | null;
+  };
+};
+
+type NoticeState = 'waiting' | 'delivered' | 'failed' | 'dropped';
+
+/** One event for one webhook, and what became of it. */
+export type Notice = {
+  /** The receiver's means to notice a repetition: the same whenever it is sent. */
+  id: string;
+  scope: WebhookScope;
+  webhook: string;
+  payload: EventPayload;
+  createdAt: Date;
+  state: NoticeState;
+  attempts: number;
+  /** How the last attempt went. */
+  verdict: string | undefined;
+  /** When it is tried next, while it waits. */
+  nextAt: Date | undefined;
+};
+
+const typeOfState: Record<DeploymentState, EventType> = {
+  queued: 'deploy.queued',
+  running: 'deploy.started',
+  live: 'deploy.succeeded',
+  failed: 'deploy.failed',
+  cancelled: 'deploy.cancelled',
+  superseded: 'deploy.superseded',
+};
+
+/** What a change of a deployment is called outside, with an id for each: a rollback that is live is two events. */
+export function eventsOf(
+  event: StoredEvent,
+  deployment: Deployment,
+  url: string,
+): { id: string; payload: EventPayload }[] {
+  const payload = (type: EventType): EventPayload => payloadOf(type, event, deployment, url);
+  const first = { id: event.id, payload: payload(typeOfState[event.state]) };
+  if (event.state !== 'live' || deployment.rollbackTo === undefined) return [first];
+  return [first, { id: `${event.id}-back`, payload: payload('release.rolled_back') }];
+}
+
+/** What is only known at the end is not in an event from before it, however late that is sent. */
+function payloadOf(type: EventType, event: StoredEvent, deployment: Deployment, url: string): EventPayload {
+  const { commit, subject, branch, trigger, by, step, reason, supersededBy, rollbackTo } = deployment;
+  const isOver = event.state !== 'queued' && event.state !== 'running';
+  return {
+    type,
+    timestamp: event.at.toISOString(),
+    data: {
+      app: event.app,
+      number: event.number,
+      state: event.state,
+      commit,
+      subject,
+      branch,
+      trigger,
+      by,
+      step: isOver ? (step ?? null) : null,
+      reason: isOver ? (reason ?? null) : null,
+      supersededBy: isOver ? (supersededBy ?? null) : null,
+      rollbackTo: rollbackTo ?? null,
+      url,
+    },
+  };
+}
+
+export function testPayload(scope: WebhookScope, url: string | null, at: Date): EventPayload {
+  return {
+    type: 'webhook.test',
+    timestamp: at.toISOString(),
+    data: {
+      app: scope === allApps ? null : scope,
+      number: null,
+      state: null,
+      commit: null,
+      subject: null,
+      branch: null,
+      trigger: null,
+      by: null,
+      step: null,
+      reason: null,
+      supersededBy: null,
+      rollbackTo: null,
+      url,
+    },
+  };
+}
+
+/** For people: of a chat's URL the path is the password. */
+export function showWebhookUrl(url: string, format: WebhookFormat): string {
+  if (format === 'status') return showRemoteUrl(url);
+  const { protocol, host, pathname, search } = new URL(url);
+  if (format !== 'json') return `${protocol}//${host}/…`;
+  return `${protocol}//${host}${pathname}${search === '' ? '' : '?…'}`;
+}
+
+/** Milliseconds until the next attempt after so many; `undefined`: there is none. */
+export function retryDelay(
+  schedule: readonly number[],
+  attempts: number,
+  random: number,
+): number | undefined {
+  const delay = schedule[attempts - 1];
+  // Many that failed at once do not come back at once.
+  return delay === undefined ? undefined : Math.round(delay * (1 + random / 5));
+}

@@ -1,0 +1,49 @@
+import type { Redis } from 'ioredis';
+import type { AppName } from '../domain/app.ts';
+import type { DeploymentState } from '../domain/deployment.ts';
+import type { StoredEvent } from '../domain/outgoing-webhook.ts';
+import { keys } from './keys.ts';
+
+const atOnce = 100;
+
+/**
+ * Changes of deployments that have still to be told to the outside. Whoever changes a deployment writes it here in the
+ * same script, so that neither is without the other.
+ */
+export class Outbox {
+  readonly #redis: Redis;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+  }
+
+  /** The oldest ones, in their order. They stay until they are removed. */
+  async read(): Promise<StoredEvent[]> {
+    const entries = await this.#redis.xrange(keys.outbox, '-', '+', 'COUNT', atOnce);
+    return entries.map(([id, fields]) => {
+      const [app = '', number = '', state = '', at = ''] = ['app', 'number', 'state', 'at'].map(
+        (name) => fields[fields.indexOf(name) + 1],
+      );
+      return {
+        id,
+        app: app as AppName,
+        number: Number(number),
+        state: state as DeploymentState,
+        at: new Date(at),
+      };
+    });
+  }
+
+  /** False: somebody else did. */
+  async remove(id: string): Promise<boolean> {
+    return (await this.#redis.xdel(keys.outbox, id)) === 1;
+  }
+}
+
+/** Lua for the scripts that change a deployment. It is written once for each change, however often the script runs. */
+export const announceInLua = `
+local function announce(app, number, state, now, channel)
+  redis.call('XADD', '${keys.outbox}', '*', 'app', app, 'number', number, 'state', state, 'at', now)
+  redis.call('PUBLISH', channel, cjson.encode({kind = 'announced'}))
+end
+`;

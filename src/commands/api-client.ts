@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import type { problemShape } from '../api/contract.ts';
 import { dataPaths, readConfig } from '../config.ts';
@@ -14,6 +15,22 @@ export async function call<Shape extends z.ZodType>(
 ): Promise<z.infer<Shape>> {
   const response = await request(method, path, body);
   return (await response.json()) as z.infer<Shape>;
+}
+
+const restartMs = 30_000;
+
+/** Reads what a command that took long ended with: a server that is restarted just then is waited for. */
+export async function readPatiently<Shape extends z.ZodType>(path: string): Promise<z.infer<Shape>> {
+  const deadline = performance.now() + restartMs;
+  for (;;) {
+    try {
+      return await call<Shape>('GET', path);
+    } catch (error) {
+      const isPassing = error instanceof ApiError && (error.status === 0 || error.status >= 500);
+      if (!isPassing || performance.now() > deadline) throw error;
+      await sleep(250);
+    }
+  }
 }
 
 /** All pages of a list, or the first `most` items. */

@@ -4,7 +4,7 @@ import type { cancelShape, deploymentShape, deploymentsShape } from '../api/cont
 import { shortSha } from '../domain/app.ts';
 import { showEnvChanges } from '../domain/env-changes.ts';
 import { safeText } from '../domain/safe-text.ts';
-import { appName, call, collect } from './api-client.ts';
+import { appName, call, collect, readPatiently } from './api-client.ts';
 import { readNumber } from './deploy-again.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 import { printJson, printTable } from './print.ts';
@@ -93,7 +93,7 @@ export async function cancelDeploy(text: string, options: { app?: string }): Pro
     );
   if (result === 'asked') console.error(`deploy #${number} was asked to stop`);
   for (;;) {
-    const { state, reason } = await call<typeof deploymentShape>('GET', path);
+    const { state, reason } = await readPatiently<typeof deploymentShape>(path);
     if (state === 'cancelled') break;
     if (state !== 'queued' && state !== 'running')
       throw new ApiError(409, `deploy #${number} ended before it could be cancelled: ${reason ?? state}`);

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import type { acceptedShape, cancelShape, taskShape, tasksShape } from '../api/contract.ts';
 import type { LogLine } from '../domain/log-line.ts';
-import { appName, call, request } from './api-client.ts';
+import { appName, call, readPatiently, request } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 import { printJson, printTable } from './print.ts';
 import { joinTerminal, terminalKind, terminalSize } from './terminal.ts';
@@ -44,7 +44,7 @@ export async function runCommand(command: string[], options: Options): Promise<v
       `gantry tasks cancel ${number} --app ${app}`,
     );
   } else await printOutput(app, String(number));
-  const task = await call<typeof taskShape>('GET', `/apps/${app}/tasks/${number}`);
+  const task = await readPatiently<typeof taskShape>(`/apps/${app}/tasks/${number}`);
   if (task.reason !== null) console.error(`error: ${task.reason}`);
   process.exitCode = task.exitCode ?? 1;
 }

@@ -220,6 +220,18 @@ describe('gantry run between two terminals', () => {
     expect(terminal.screen).toMatch(wasRestored);
   });
 
+  test('that hears of its end when nobody can be asked how any more waits for the server', async () => {
+    const terminal = run('sh');
+    await terminal.sees('0 READY> ');
+    const pid = await terminal.pid();
+    process.kill(pid, 'SIGSTOP');
+    await rig.stop();
+    process.kill(pid, 'SIGCONT');
+    await rig.start();
+    expect(await terminal.ended).toBe(1);
+    expect(terminal.screen).toContain('error: Gantry was stopped; a terminal cannot be taken up again');
+  });
+
   test('is nobody else’s to see or to type in', async () => {
     const terminal = run('sh');
     await terminal.sees('0 READY> ');

@@ -18,8 +18,26 @@ const appOption = [
 
 program
   .command('start')
-  .description('run everything on this machine: Redis, router, server and worker')
-  .action(async () => (await import('./commands/start.ts')).start());
+  .description(
+    'with an app: start it again after gantry stop; without: run everything on this machine, that is Redis, router, server and worker',
+  )
+  .argument('[app]', 'one that was stopped: new containers of its live release, no build')
+  .option('-a, --app <name>', 'the same')
+  .option('--detach', 'return once it is queued')
+  .action(async (app: string | undefined, options: { app?: string; detach?: boolean }) => {
+    // Only a name makes it about an app: neither GANTRY_APP nor the remote may turn the start of the server into another.
+    if (app === undefined && options.app === undefined) return (await import('./commands/start.ts')).start();
+    return (await import('./commands/lifecycle.ts')).startApp(app, options);
+  });
+program
+  .command('stop')
+  .description('end all containers of an app until it is started or pushed again; a deployment is cancelled')
+  .argument('[app]')
+  .option(...appOption)
+  .option('--detach', 'do not wait until nothing of it runs')
+  .action(async (app: string | undefined, options: { app?: string; detach?: boolean }) =>
+    (await import('./commands/lifecycle.ts')).stopApp(app, options),
+  );
 program
   .command('server')
   .description('run git, the API and the router only')

@@ -275,6 +275,11 @@ export async function startServer(
     volumes: new VolumeStore(hasty),
     logs,
     deployAgain: deployAgain({ deployments, releases, queue, repositories }),
+    stopApp: async (app, by) => {
+      const cancelled = await deployments.stop(app, by);
+      await queue.wake(app);
+      return cancelled;
+    },
     rollBack: goBack,
     retry: retry({ deployments, releases, queue, repositories, rollBack: goBack }),
     tasks: new TaskStore(hasty, sealer),

@@ -153,6 +153,12 @@ export async function startWorker(
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
       return answer.version;
     },
+    stopRoute: async (app) => {
+      const answer = await deployments.stopRoute(app, fence);
+      if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
+      return answer === 'not now' ? undefined : answer.version;
+    },
+    markStopped: (app) => deployments.markStopped(app, fence),
     paused: async (app) => (await routes.get(app))?.paused ?? [],
     recordCron: ({ deployment }, entries) =>
       deployments.recordCron(deployment.app, deployment.number, entries),
@@ -210,7 +216,13 @@ export async function startWorker(
     await cron.match(app, release?.cron ?? []);
     if (isDone) untidy.delete(app);
   };
-  const cronWorker = new CronWorker({ connection: connect(), tasks, taskQueue, logger });
+  const cronWorker = new CronWorker({
+    connection: connect(),
+    isStopped: async (app) => (await apps.get(app))?.stopped !== undefined,
+    tasks,
+    taskQueue,
+    logger,
+  });
   const taskWorker = new TaskWorker({
     connection: connect(),
     tasks,

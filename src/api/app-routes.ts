@@ -37,7 +37,7 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
       async (request, reply) => {
         const visible = (await deps.apps.list()).filter((app) => canRead(request.account, app.name));
         const page = pageOf(visible, ({ name }) => name, request, reply);
-        return { apps: await Promise.all(page.map((app) => describe(deps, app))) };
+        return { apps: await Promise.all(page.map((app) => describeApp(deps, app))) };
       },
     );
 
@@ -62,8 +62,14 @@ export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
         return reply
           .status(201)
           .header('location', `/api/v1/apps/${name}`)
-          .send(await describe(deps, app));
+          .send(await describeApp(deps, app));
       },
+    );
+
+    api.get(
+      '/apps/:app',
+      { config: { right: 'read' }, schema: { params: appParams, response: { 200: appShape } } },
+      async ({ account, params }) => describeApp(deps, await requireApp(deps, account, params.app)),
     );
 
     api.get(
@@ -134,13 +140,20 @@ export async function requireApp(
   return app;
 }
 
-async function describe(deps: AppRoutesDeps, app: App): Promise<z.infer<typeof appShape>> {
+async function describeApp(deps: AppRoutesDeps, app: App): Promise<z.infer<typeof appShape>> {
   const [latest] = await deps.deployments.list(app.name, 1);
   return {
     name: app.name,
     branch: app.branch,
     live: app.live ?? null,
+    state: stateOf(app),
+    stopped: app.stopped ? { by: app.stopped.by, at: app.stopped.at.toISOString() } : null,
     url: deps.appUrl(app.name),
     latest: latest ? { number: latest.number, state: latest.state } : null,
   };
+}
+
+export function stateOf({ live, stopped }: App): z.infer<typeof appShape>['state'] {
+  if (stopped) return stopped.isDone ? 'stopped' : 'stopping';
+  return live === undefined ? 'new' : 'live';
 }

@@ -7,6 +7,9 @@ export const appShape = z.object({
   name: z.string(),
   branch: z.string(),
   live: z.number().nullable(),
+  /** `new`: nothing was live yet. `stopping`: it is to be stopped, and some of it still runs. */
+  state: z.enum(['new', 'live', 'stopping', 'stopped']),
+  stopped: z.object({ by: z.string(), at: z.string() }).nullable(),
   url: z.string(),
   latest: z.object({ number: z.number(), state: z.string() }).nullable(),
 });
@@ -157,6 +160,15 @@ export const deployAgainShape = z.strictObject({
   kind: z.enum(['restart', 'redeploy']),
   noCache: z.boolean().default(false),
 });
+
+/** `cancelled`: numbers of the deployments that were not past their switch. */
+export const stopShape = z.object({
+  state: z.enum(['stopping', 'stopped']),
+  cancelled: z.array(z.number()),
+});
+
+/** `started: false`: it runs already, as this release. */
+export const startShape = z.object({ number: z.number(), started: z.boolean() });
 
 export const acceptedShape = z.object({ number: z.number() });
 

@@ -24,7 +24,7 @@ export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
   /** Returns the number of the new deployment. */
   deployAgain: (
     app: App,
-    again: { kind: 'restart' | 'redeploy'; noCache: boolean; by: string },
+    again: { kind: 'restart' | 'start' | 'redeploy'; noCache: boolean; by: string },
   ) => Promise<number>;
   /** Returns the number of the new deployment. */
   retry: (app: App, number: number, account: Account) => Promise<number>;

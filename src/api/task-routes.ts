@@ -142,7 +142,7 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
           const last = runs.find((task) => task.cron === index);
           return {
             ...entry,
-            next: (await deps.nextTick(app.name, index))?.toISOString() ?? null,
+            next: app.stopped ? null : ((await deps.nextTick(app.name, index))?.toISOString() ?? null),
             last: last ? describe(last) : null,
             skippedAt: (await deps.tasks.lastSkip(app.name, index))?.toISOString() ?? null,
           };

@@ -13,7 +13,7 @@ export async function listApps(options: { json?: boolean; names?: boolean }): Pr
     ['APP', 'LIVE', 'LATEST', 'BRANCH', 'URL'],
     apps.map((app) => [
       app.name,
-      app.live === null ? '-' : `v${app.live}`,
+      app.live === null ? '-' : `v${app.live}${app.stopped ? ` (${app.state})` : ''}`,
       app.latest ? `#${app.latest.number} ${app.latest.state}` : '-',
       app.branch || '-',
       app.url,

@@ -12,7 +12,7 @@ export async function deployAgain(kind: 'restart' | 'redeploy', options: Options
     kind,
     noCache: options.cache === false,
   });
-  await follow(app, number, options);
+  await followDeploy(app, number, options);
 }
 
 /** Brings an earlier release back: by default the one that was live before. */
@@ -22,7 +22,7 @@ export async function rollBack(version: string | undefined, options: Options): P
   const app = await appName(options.app);
   const path = `/apps/${app}/releases/${version ?? 'previous'}/rollback`;
   const { number } = await call<typeof rollbackShape>('POST', path);
-  await follow(app, number, options);
+  await followDeploy(app, number, options);
 }
 
 /** Deploys the commit of an earlier deployment again. */
@@ -30,7 +30,7 @@ export async function retryDeploy(text: string, options: Options): Promise<void>
   const app = await appName(options.app);
   const path = `/apps/${app}/deployments/${readNumber(text)}/retry`;
   const { number } = await call<typeof acceptedShape>('POST', path);
-  await follow(app, number, options);
+  await followDeploy(app, number, options);
 }
 
 /** `44` or `#44`. */
@@ -41,7 +41,7 @@ export function readNumber(text: string): string {
   return number;
 }
 
-async function follow(app: string, number: number, options: Options): Promise<void> {
+export async function followDeploy(app: string, number: number, options: Options): Promise<void> {
   if (options.detach) return console.log(`deploy #${number} is queued`);
   await showLog({ app: decodeURIComponent(app), deploy: String(number) }).catch((error: unknown) => {
     throw error instanceof ApiError && error.status === 0 ? connectionBroke(app, String(number)) : error;

@@ -71,6 +71,10 @@ export type DeployTools = {
   pauseRoute: (app: AppName) => Promise<{ version: number; endpoints: readonly Endpoint[] }>;
   /** Those of the paused endpoints that run again serve again; returns the route's version. */
   resumeRoute: (app: AppName, containers: readonly string[]) => Promise<number>;
+  /** Takes everything out of the route of an app that is to be stopped; `undefined`: it is not, or not now. */
+  stopRoute: (app: AppName) => Promise<number | undefined>;
+  /** Nothing of it runs any more. */
+  markStopped: (app: AppName) => Promise<void>;
   paused: (app: AppName) => Promise<readonly Endpoint[]>;
   /** Resolves when every router follows the version; false when none did within the limit. */
   routeApplied: (app: AppName, version: number, limitMs: number, signal: AbortSignal) => Promise<boolean>;

@@ -48,5 +48,7 @@ export type App = {
   branch: string;
   /** The release that serves, if any. Equal to the number of the deployment that made it. */
   live: number | undefined;
+  /** Somebody stopped it: nothing serves until a deployment goes live. `isDone`: and none of its containers is left. */
+  stopped: { by: string; at: Date; isDone: boolean } | undefined;
   createdAt: Date;
 };

@@ -3,7 +3,7 @@ import type { AppOptions } from './app-options.ts';
 import type { EnvChanges } from './env-changes.ts';
 
 /** What started a deployment. */
-export type Trigger = 'push' | 'webhook' | 'redeploy' | 'restart' | 'retry' | 'rollback';
+export type Trigger = 'push' | 'webhook' | 'redeploy' | 'restart' | 'start' | 'retry' | 'rollback';
 
 export type DeploymentState = 'queued' | 'running' | 'live' | 'failed' | 'cancelled' | 'superseded';
 

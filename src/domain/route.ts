@@ -24,4 +24,6 @@ export type Route = {
   live: readonly Endpoint[];
   /** Gets no new requests, finishes what it has. */
   draining: readonly Endpoint[];
+  /** Nobody is behind it because somebody wanted it so. */
+  stopped?: boolean;
 };

@@ -13,11 +13,11 @@ export type DeployAgainDeps = {
   repositories: Repositories;
 };
 
-export type Again = { kind: 'restart' | 'redeploy'; noCache: boolean; by: string };
+export type Again = { kind: 'restart' | 'start' | 'redeploy'; noCache: boolean; by: string };
 
 /**
- * Asks for the live commit once more, with today's variables and options: `restart` in new containers of the image it
- * has, `redeploy` built again. Returns the number of the deployment; throws for an app that has nothing live.
+ * Asks for the live commit once more, with today's variables and options: `restart` and `start` in new containers of the
+ * image it has, `redeploy` built again. Returns the number of the deployment; throws for an app that has nothing live.
  */
 export function deployAgain(deps: DeployAgainDeps): (app: App, again: Again) => Promise<number> {
   return async (app, { kind, noCache, by }) => {
@@ -35,7 +35,7 @@ export function deployAgain(deps: DeployAgainDeps): (app: App, again: Again) => 
       oldSha: commit,
       by,
       noCache,
-      image: kind === 'restart' ? image : undefined,
+      image: kind === 'redeploy' ? undefined : image,
     });
     await deps.queue.wake(app.name);
     await deps.repositories.open(app.name).pin(String(number), commit);

@@ -33,7 +33,13 @@ export function receivePushes(deps: ReceiveDeps): ReceivePush {
   return async (push, print, signal) => {
     const say: Say = (line) => print(renderLogLine(line));
     const known = await deps.apps.get(push.app);
-    const app = known ?? { name: push.app, branch: '', live: undefined, createdAt: new Date() };
+    const app = known ?? {
+      name: push.app,
+      branch: '',
+      live: undefined,
+      stopped: undefined,
+      createdAt: new Date(),
+    };
     const live = app.live === undefined ? undefined : await deps.releases.get(app.name, app.live);
     const decision = decidePush(push.updates, push.options, { branch: app.branch, liveCommit: live?.commit });
     // A push that is refused leaves no app behind.

@@ -59,6 +59,7 @@ function schedulerId(app: AppName, index: number): string {
 
 export type CronWorkerOptions = {
   connection: Redis;
+  isStopped: (app: AppName) => Promise<boolean>;
   tasks: TaskStore;
   taskQueue: TaskQueue;
   logger: Logger;
@@ -92,7 +93,8 @@ export class CronWorker {
 
   async #tick(job: Job<Tick>): Promise<void> {
     const { app, index, command } = job.data;
-    const { tasks, taskQueue, logger } = this.#options;
+    const { isStopped, tasks, taskQueue, logger } = this.#options;
+    if (await isStopped(app)) return;
     const requestId = `cron ${app} ${job.id}`;
     const running = (await tasks.list(app)).find(({ cron, state }) => cron === index && !isTaskOver(state));
     if (running) {

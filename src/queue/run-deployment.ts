@@ -2,6 +2,7 @@ import type { Attempt, DeployTools } from '../deploy/attempt.ts';
 import { deploy } from '../deploy/deploy.ts';
 import { DeployLog } from '../deploy/deploy-log.ts';
 import { isTask } from '../deploy/run-task.ts';
+import { stopApp } from '../deploy/stop-app.ts';
 import { resumeServing } from '../deploy/stop-first.ts';
 import { confirmSwitch, reportDrain } from '../deploy/switch-route.ts';
 import type { AppName } from '../domain/app.ts';
@@ -51,6 +52,11 @@ type Prepared = Run & {
 
 /** Runs the app's next deployment, if there is one, and writes down how it ended. Needs the app's lease. */
 export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps): Promise<RunResult> {
+  // Before what waits: a push to an app that is stopped starts it.
+  await stopApp(deps.tools(lease), app).then(
+    (isStopped) => isStopped && deps.logger.info({ app }, 'app stopped'),
+    (err: unknown) => deps.logger.error({ err, app }, 'the app could not be stopped; it is tried again'),
+  );
   // A worker died while nothing served.
   await resumeServing(deps.tools(lease), app, answerLimitMs).catch((err: unknown) =>
     deps.logger.error({ err, app }, 'what served could not be started again; it is tried again'),
@@ -190,6 +196,7 @@ async function begin(run: Run & { live: Release | undefined }): Promise<DeployOu
     webhook: ', by webhook',
     redeploy: ' again',
     restart: ', restarted',
+    start: ', started',
     retry: ', tried again',
     rollback: '',
   };

@@ -1,6 +1,14 @@
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
-import { type Backends, freeTarget, type Hosts, type Slot, slotAt, type Target } from './slots.ts';
+import {
+  type Backends,
+  freeTarget,
+  type Hosts,
+  type Slot,
+  slotAt,
+  stoppedApp,
+  type Target,
+} from './slots.ts';
 
 export type HaproxySettings = {
   /** Folder of the configuration, the maps, the pages and the sockets. */
@@ -178,9 +186,12 @@ function routingRules({ dir }: HaproxySettings): string {
   http-request set-var(txn.backend) req.hdr(host),host_only,lower,map_str(${hosts})
   acl wants_html req.hdr(accept) -m sub text/html
   acl known_host var(txn.backend) -m found
+  acl stopped_app var(txn.backend) -m str ${backendName(stoppedApp)}
   acl nothing_live var(txn.backend),nbsrv eq 0
 ${answer('404', 'html', join(pages, 'unknown-host.html'), '!known_host wants_html')}
 ${answer('404', 'plain', join(pages, 'unknown-host.txt'), '!known_host')}
+${answer('503', 'html', join(pages, 'stopped.html'), 'stopped_app wants_html')}
+${answer('503', 'plain', join(pages, 'stopped.txt'), 'stopped_app')}
 ${answer('503', 'html', join(pages, 'no-release.html'), 'nothing_live wants_html')}
 ${answer('503', 'plain', join(pages, 'no-release.txt'), 'nothing_live')}
   use_backend handoff if { stopping }

@@ -86,6 +86,7 @@ function tcpRoutesOf(routes: readonly Route[]): Route[] {
       : [
           {
             ...route,
+            stopped: false, // there is no page for those
             hosts: [String(route.tcpPort)],
             live: route.live.map(tcpEndpoint),
             draining: route.draining.map(tcpEndpoint),

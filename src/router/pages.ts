@@ -15,6 +15,11 @@ const pages = {
     title: 'This app is not answering',
     text: 'The app is starting, has no live release, or its container does not accept connections. Try again in a moment.',
   },
+  stopped: {
+    status: '503 Service Unavailable',
+    title: 'This app is stopped',
+    text: 'Whoever runs it has stopped it for now. It answers again once they start it.',
+  },
   'bad-answer': {
     status: '502 Bad Gateway',
     title: 'This app broke off its answer',
@@ -34,6 +39,8 @@ export function pageFiles(): ReadonlyMap<string, string> {
     ['unknown-host.txt', plain(pages['unknown-host'])],
     ['no-release.html', html(pages['no-release'])],
     ['no-release.txt', plain(pages['no-release'])],
+    ['stopped.html', html(pages.stopped)],
+    ['stopped.txt', plain(pages.stopped)],
     ['no-release.http', wholeAnswer(pages['no-release'])],
     ['bad-answer.http', wholeAnswer(pages['bad-answer'])],
     ['no-answer.http', wholeAnswer(pages['no-answer'])],

@@ -45,11 +45,14 @@ export function hostsOf(routes: readonly Route[]): Hosts {
     for (const name of route.hosts) {
       const host = name.toLowerCase();
       if (!hostPattern.test(host)) throw new Error(`"${name}" of app ${route.app} is not a host name`);
-      if (!hosts.has(host)) hosts.set(host, route.app);
+      if (!hosts.has(host)) hosts.set(host, route.stopped ? stoppedApp : route.app);
     }
   }
   return hosts;
 }
+
+/** In the place of an app that somebody stopped; it is no name an app can have. */
+export const stoppedApp = '-';
 
 /** Nothing else may get near HAProxy's command line and map files. */
 const hostPattern = /^[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?$/;

@@ -28,6 +28,7 @@ export class AppStore {
       name,
       branch: fields.branch ?? '',
       live: fields.live ? Number(fields.live) : undefined,
+      stopped: fields.stopped ? parseStopped(fields.stopped, fields.stopping === '1') : undefined,
       createdAt: new Date(fields.createdAt ?? 0),
     };
   }
@@ -122,6 +123,11 @@ export class AppStore {
       network === '' ? 'subnet' : `subnet ${network}`,
     )) as number;
   }
+}
+
+function parseStopped(text: string, isStopping: boolean): App['stopped'] {
+  const { by, at } = JSON.parse(text) as { by: string; at: string };
+  return { by, at: new Date(at), isDone: !isStopping };
 }
 
 function context(app: AppName, name: string): string {

@@ -78,13 +78,18 @@ export class DeploymentStore {
     return found.filter((deployment) => deployment !== undefined);
   }
 
-  /** Apps a worker should be on: their desired deployment is not settled, or what served was stopped for one that died. */
+  /** Apps a worker should be on: their desired deployment is not settled, what served was stopped for one that died, or they are to be stopped. */
   async unsettled(): Promise<AppName[]> {
     const apps = (await this.#redis.smembers(keys.apps)) as AppName[];
     const open: AppName[] = [];
     for (const app of apps) {
-      const [desired, paused] = await this.#redis.hmget(keys.app(app), 'desired', 'paused');
-      if (paused) {
+      const [desired, paused, stopping] = await this.#redis.hmget(
+        keys.app(app),
+        'desired',
+        'paused',
+        'stopping',
+      );
+      if (paused || stopping) {
         open.push(app);
         continue;
       }
@@ -220,6 +225,51 @@ export class DeploymentStore {
       JSON.stringify(containers),
     )) as number;
     return version < 0 ? 'stale' : { version };
+  }
+
+  /**
+   * Makes it the wish that nothing of the app runs, until a deployment asked for later goes live. One that waits or has not
+   * begun its switch is cancelled; what serves is for the app's next worker to stop. Returns the cancelled ones.
+   */
+  async stop(app: AppName, by: string): Promise<number[]> {
+    const now = new Date().toISOString();
+    return (await this.#redis.eval(
+      stopScript,
+      1,
+      keys.app(app),
+      JSON.stringify({ by, at: now }),
+      `${app} was stopped by ${by}`,
+      now,
+      app,
+      keys.channel,
+      keys.deployment(app, 0).slice(0, -1),
+      keys.log(app, 0).slice(0, -1),
+    )) as number[];
+  }
+
+  /**
+   * Takes everything out of the route of an app that is to be stopped. `not now`: it is not, or a switch has to be brought to
+   * its end first.
+   */
+  async stopRoute(app: AppName, fence: number): Promise<{ version: number } | 'stale' | 'not now'> {
+    const version = (await this.#redis.eval(
+      stopRouteScript,
+      3,
+      keys.app(app),
+      keys.route(app),
+      keys.routeVersion,
+      fence,
+      app,
+      keys.channel,
+      keys.deployment(app, 0).slice(0, -1),
+    )) as number;
+    if (version === -2) return 'not now';
+    return version < 0 ? 'stale' : { version };
+  }
+
+  /** Nothing of it runs any more. */
+  async markStopped(app: AppName, fence: number): Promise<void> {
+    await this.#redis.eval(markStoppedScript, 1, keys.app(app), fence);
   }
 
   /** Gives a running deployment back to the queue, as if this worker had not begun it. */
@@ -426,7 +476,7 @@ if old then
   end
 end
 redis.call('SET', routeKey, cjson.encode(route))
-redis.call('HSET', depKey, 'routeBefore', old or '', 'liveBefore', redis.call('HGET', appKey, 'live') or '')
+redis.call('HSET', depKey, 'routeBefore', old or '', 'liveBefore', redis.call('HGET', appKey, 'live') or '', 'stoppedBefore', redis.call('HGET', appKey, 'stopped') or '')
 local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env', 'options', 'cron', 'trigger', 'rollbackTo', 'envChanges')
 redis.call('HSET', releaseKey, 'image', image, 'imageId', imageId, 'imageBytes', imageBytes, 'trigger', dep[7], 'rollbackTo', dep[8] or '', 'envChanges', dep[9] or '', 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'options', dep[5] or '', 'cron', dep[6] or '', 'createdAt', now)
 redis.call('ZADD', releasesKey, number, number)
@@ -436,7 +486,7 @@ if back ~= '' then
 end
 redis.call('HSET', depKey, 'switched', '1')
 redis.call('HSET', appKey, 'live', number)
-redis.call('HDEL', appKey, 'paused')
+redis.call('HDEL', appKey, 'paused', 'stopped', 'stopping')
 redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
 return route.version
 `;
@@ -448,8 +498,10 @@ if redis.call('HGET', appKey, 'fence') ~= fence or redis.call('HGET', depKey, 's
 local now = cjson.decode(redis.call('GET', routeKey))
 local before = redis.call('HGET', depKey, 'routeBefore')
 before = before ~= '' and cjson.decode(before) or {live = {}, draining = {}}
-local route = {app = app, version = redis.call('INCR', versionKey), live = before.live, draining = now.live, paused = before.paused}
+local route = {app = app, version = redis.call('INCR', versionKey), live = before.live, draining = now.live, paused = before.paused, stopped = before.stopped}
 if before.paused and #before.paused > 0 then redis.call('HSET', appKey, 'paused', '1') end
+local stopped = redis.call('HGET', depKey, 'stoppedBefore')
+if stopped and stopped ~= '' then redis.call('HSETNX', appKey, 'stopped', stopped) end
 for _, gone in ipairs(before.draining or {}) do table.insert(route.draining, gone) end
 redis.call('SET', routeKey, cjson.encode(route))
 local live = redis.call('HGET', depKey, 'liveBefore')
@@ -503,6 +555,53 @@ route = {app = app, version = redis.call('INCR', versionKey), live = live, drain
 redis.call('SET', routeKey, cjson.encode(route))
 redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
 return route.version
+`;
+
+const stopScript = `${endInLua}
+local appKey = KEYS[1]
+local stopped, reason, now, app, channel, depPrefix, logPrefix = unpack(ARGV)
+local cancelled = {}
+if redis.call('HSETNX', appKey, 'stopped', stopped) == 1 then redis.call('HSET', appKey, 'stopping', '1') end
+for _, field in ipairs({'desired', 'current'}) do
+  local number = redis.call('HGET', appKey, field)
+  local depKey = depPrefix .. (number or '')
+  local state, switched, cancel = unpack(redis.call('HMGET', depKey, 'state', 'switched', 'cancel'))
+  if state == 'queued' then
+    finish(depKey, logPrefix .. number, app, number, 'cancelled', 'cancelled: ' .. reason, '', now, channel)
+    table.insert(cancelled, tonumber(number))
+  elseif state == 'running' and switched ~= '1' and not cancel then
+    redis.call('HSET', depKey, 'cancel', reason)
+    redis.call('PUBLISH', channel, cjson.encode({kind = 'stop', app = app}))
+    table.insert(cancelled, tonumber(number))
+  end
+end
+return cancelled
+`;
+
+const stopRouteScript = `
+local appKey, routeKey, versionKey = unpack(KEYS)
+local fence, app, channel, depPrefix = unpack(ARGV)
+local held, stopping, current = unpack(redis.call('HMGET', appKey, 'fence', 'stopping', 'current'))
+if held ~= fence then return -1 end
+if not stopping then return -2 end
+if current then
+  local dep = redis.call('HMGET', depPrefix .. current, 'state', 'switched')
+  if dep[1] == 'running' and dep[2] == '1' then return -2 end
+end
+local route = cjson.decode(redis.call('GET', routeKey) or '{}')
+if route.stopped then return route.version end
+local draining = route.draining or {}
+for _, endpoint in ipairs(route.live or {}) do table.insert(draining, endpoint) end
+route = {app = app, version = redis.call('INCR', versionKey), live = {}, draining = draining, stopped = true}
+redis.call('SET', routeKey, cjson.encode(route))
+redis.call('HDEL', appKey, 'paused')
+redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
+return route.version
+`;
+
+const markStoppedScript = `
+if redis.call('HGET', KEYS[1], 'fence') == ARGV[1] then redis.call('HDEL', KEYS[1], 'stopping') end
+return 0
 `;
 
 const handBackScript = `

@@ -23,9 +23,12 @@ const rules = `  http-request del-header x-forwarded- -m beg
   http-request set-var(txn.backend) req.hdr(host),host_only,lower,map_str(/d/hosts.map)
   acl wants_html req.hdr(accept) -m sub text/html
   acl known_host var(txn.backend) -m found
+  acl stopped_app var(txn.backend) -m str app_-
   acl nothing_live var(txn.backend),nbsrv eq 0
   http-request return status 404 content-type "text/html; charset=utf-8" file /d/pages/unknown-host.html hdr Cache-Control no-store if !known_host wants_html
   http-request return status 404 content-type "text/plain; charset=utf-8" file /d/pages/unknown-host.txt hdr Cache-Control no-store if !known_host
+  http-request return status 503 content-type "text/html; charset=utf-8" file /d/pages/stopped.html hdr Cache-Control no-store hdr Retry-After 5 if stopped_app wants_html
+  http-request return status 503 content-type "text/plain; charset=utf-8" file /d/pages/stopped.txt hdr Cache-Control no-store hdr Retry-After 5 if stopped_app
   http-request return status 503 content-type "text/html; charset=utf-8" file /d/pages/no-release.html hdr Cache-Control no-store hdr Retry-After 5 if nothing_live wants_html
   http-request return status 503 content-type "text/plain; charset=utf-8" file /d/pages/no-release.txt hdr Cache-Control no-store hdr Retry-After 5 if nothing_live
   use_backend handoff if { stopping }

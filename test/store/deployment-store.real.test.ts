@@ -203,6 +203,43 @@ describe('running a deployment', () => {
     expect(await store.unsettled()).not.toContain(app);
   });
 
+  test('a stop waits for a switch that is under way, empties the route, and outlives a switch that is taken back', async () => {
+    const app = newApp();
+    const fence = await own(app);
+    expect(await store.stopRoute(app, fence)).toBe('not now');
+    await ask(app, '1');
+    await store.claim(app, fence, 3);
+    await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'));
+    expect(await store.stop(app, 'ana')).toEqual([]);
+    expect(await store.stopRoute(app, fence)).toBe('not now');
+    await store.finish(app, 1, fence, { state: 'live' });
+    expect(await store.unsettled()).toContain(app);
+    expect(await store.stopRoute(app, fence - 1)).toBe('stale');
+    const stopped = await store.stopRoute(app, fence);
+    expect(await store.stopRoute(app, fence)).toEqual(stopped);
+    const route = { live: [], draining: [endpoint(1)], stopped: true };
+    expect(await routes.get(app)).toMatchObject(route);
+    await store.markStopped(app, fence);
+    expect(await store.unsettled()).not.toContain(app);
+
+    await ask(app, '2');
+    await ask(app, '3');
+    expect(await store.stop(app, 'ben')).toEqual([3]);
+    expect(await store.get(app, 3)).toMatchObject({
+      state: 'cancelled',
+      reason: `cancelled: ${app} was stopped by ben`,
+    });
+    await ask(app, '4');
+    await store.claim(app, fence, 3);
+    await store.switchRoute(app, 4, fence, [endpoint(4)], image('image-4'));
+    expect(await routes.get(app)).toMatchObject({ live: [endpoint(4)] });
+    const field = () => redis.connect().hget(`gantry:app:${app}`, 'stopped');
+    expect(await field()).toBeNull();
+    await store.switchBack(app, 4, fence);
+    expect(await routes.get(app)).toMatchObject({ live: [], stopped: true });
+    expect(await field()).toContain('ana');
+  });
+
   test('one left by a dead worker after its switch is finished before a newer one begins', async () => {
     const app = newApp();
     await ask(app, 'a');

@@ -1,0 +1,64 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { App } from '../domain/app.ts';
+import { isFinal } from '../domain/deployment.ts';
+import { UserError } from '../errors.ts';
+import type { DeploymentStore } from '../store/deployment-store.ts';
+import { type AppRoutesDeps, appParams, requireApp, stateOf } from './app-routes.ts';
+import { startShape, stopShape } from './contract.ts';
+import type { DeploymentRoutesDeps } from './deployment-routes.ts';
+
+export type LifecycleRoutesDeps = Pick<AppRoutesDeps, 'apps'> &
+  Pick<DeploymentRoutesDeps, 'deployAgain'> & {
+    deployments: DeploymentStore;
+    /** Makes it the wish that nothing of the app runs; returns the deployments that are cancelled for it. */
+    stopApp: (app: App['name'], by: string) => Promise<number[]>;
+  };
+
+/** Whether an app runs at all. */
+export function lifecycleRoutes(deps: LifecycleRoutesDeps): FastifyPluginAsyncZod {
+  return async (api) => {
+    api.post(
+      '/apps/:app/stop',
+      {
+        config: { right: 'deploy', action: 'stop app' },
+        schema: { params: appParams, response: { 202: stopShape } },
+      },
+      async ({ account, params }, reply) => {
+        const app = await requireApp(deps, account, params.app);
+        const desired = await deps.deployments.desired(app.name);
+        if (app.live === undefined && (!desired || isFinal(desired.state)))
+          throw new UserError('CONFLICT', `nothing of ${app.name} runs: it was never live`);
+        const cancelled = await deps.stopApp(app.name, account.name);
+        const now = stateOf(await requireApp(deps, account, params.app));
+        return reply
+          .status(202)
+          .header('location', `/api/v1/apps/${app.name}`)
+          .send({ state: now === 'stopped' ? now : 'stopping', cancelled });
+      },
+    );
+
+    api.post(
+      '/apps/:app/start',
+      {
+        config: { right: 'deploy', action: 'start app' },
+        schema: { params: appParams, response: { 200: startShape, 202: startShape } },
+      },
+      async ({ account, params }, reply) => {
+        const app = await requireApp(deps, account, params.app);
+        if (app.live === undefined)
+          throw new UserError('CONFLICT', `${app.name} has nothing live to start`, 'git push clever main');
+        if (!app.stopped) return reply.status(200).send({ number: app.live, started: false });
+        // What is on its way starts the app as well, and is newer.
+        const desired = await deps.deployments.desired(app.name);
+        const number =
+          desired && !isFinal(desired.state)
+            ? desired.number
+            : await deps.deployAgain(app, { kind: 'start', noCache: false, by: account.name });
+        return reply
+          .status(202)
+          .header('location', `/api/v1/apps/${app.name}/deployments/${number}`)
+          .send({ number, started: true });
+      },
+    );
+  };
+}

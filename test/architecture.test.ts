@@ -19,6 +19,7 @@ const allowed: Record<string, { values: string[]; types?: string[] }> = {
   webhooks: { values: ['domain'], types: ['store'] },
   health: { values: ['domain'] },
   api: { values: ['domain'], types: ['store', 'access', 'health'] },
+  doctor: { values: ['domain', 'docker', 'store', 'router', 'deploy'], types: ['api/contract.ts'] },
   commands: { values: ['domain'], types: ['api/contract.ts'] },
 };
 

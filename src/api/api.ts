@@ -12,6 +12,7 @@ import type { Logger } from '../logger.ts';
 import type { AnswerStore } from '../store/answer-store.ts';
 import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type AuditRoutesDeps, auditChanges, auditRoutes } from './audit-routes.ts';
+import { connectionRoutes } from './connection-routes.ts';
 import { type problemShape, problemType } from './contract.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
 import { type DomainRoutesDeps, domainRoutes } from './domain-routes.ts';
@@ -105,6 +106,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     await inner.register(webhookRoutes(deps), { prefix: '/api/v1' });
     await inner.register(outgoingRoutes(deps, 'app'), { prefix: '/api/v1' });
     await inner.register(outgoingRoutes(deps, 'all'), { prefix: '/api/v1' });
+    await inner.register(connectionRoutes(), { prefix: '/api/v1' });
     await inner.register(domainRoutes(deps), { prefix: '/api/v1' });
     await inner.register(deliveryRoutes(deps));
     await inner.register(healthRoutes(deps));

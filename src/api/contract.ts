@@ -336,3 +336,6 @@ export const domainShape = z.strictObject({ domain: z.string().max(300) });
 
 /** The host name by the app's own name first. */
 export const domainsShape = z.object({ domains: z.array(z.string()) });
+
+/** As large as a push that a proxy may refuse; nothing of it is kept. */
+export const connectionCheckShape = z.object({ filler: z.string().max(4 * 1024 ** 2) });

@@ -38,6 +38,15 @@ export type DockerodeEngineOptions = {
   onTidyError?: (error: unknown) => void;
 };
 
+/** `time` by its own clock. */
+export type EngineFacts = {
+  storageDriver: string;
+  storageFolder: string;
+  canLimitMemory: boolean;
+  canLimitSwap: boolean;
+  time: Date;
+};
+
 export class DockerodeEngine implements Engine {
   readonly #client: EngineClient;
   readonly #sweeper: BuildContextSweeper;
@@ -79,6 +88,25 @@ export class DockerodeEngine implements Engine {
     } finally {
       if (request.builder === 'buildkit') this.#sweeper.request();
     }
+  }
+
+  /** For the doctor. */
+  async facts(): Promise<EngineFacts> {
+    const asked = performance.now();
+    const info = (await this.#client.call(
+      'asking about itself',
+      (docker) => docker.info(),
+      checkTimeoutMs,
+    )) as Record<string, unknown>;
+    // It says so in the middle of the time that the question took.
+    const ago = (performance.now() - asked) / 2;
+    return {
+      storageDriver: String(info.Driver),
+      storageFolder: String(info.DockerRootDir),
+      canLimitMemory: info.MemoryLimit === true,
+      canLimitSwap: info.SwapLimit === true,
+      time: new Date(Date.parse(String(info.SystemTime)) + ago),
+    };
   }
 
   /** Asked once: an engine that hangs later is to be noticed by what needs it. */

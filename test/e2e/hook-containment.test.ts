@@ -259,25 +259,3 @@ describe('variables that make programs run code', () => {
     }
   }
 });
-
-describe('gantry doctor', () => {
-  test('says for every part what there is, and how to mend what is not', async () => {
-    await using rig = await Rig.make();
-    const well = await rig.gantry('doctor');
-    expect(well.stdout).toMatch(
-      /^ok +hooks +bubblewrap; memory and processes are limited for the hook as a whole/m,
-    );
-    for (const part of ['git', 'docker', 'redis', 'haproxy', 'disk'])
-      expect(well.stdout).toMatch(new RegExp(`^ok +${part} `, 'm'));
-    expect(well.code).toBe(0);
-    Object.assign(rig.env, { DOCKER_HOST: 'unix:///nowhere.sock', GANTRY_HOOK_USER: 'nobody-like-this' });
-    const ill = await rig.gantry('doctor', '--json');
-    const findings = JSON.parse(ill.stdout) as { check: string; state: string; fix?: string }[];
-    expect(findings.filter(({ state }) => state === 'fail').map(({ check }) => check)).toEqual([
-      'docker',
-      'hooks',
-    ]);
-    for (const { state, fix } of findings) expect(state === 'ok').toBe(fix === undefined);
-    expect(ill.code).toBe(1);
-  });
-});

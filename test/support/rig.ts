@@ -148,8 +148,21 @@ export class Rig {
   }
 
   gantryWith(input: string | Buffer | undefined, ...args: string[]): Promise<GitResult> {
-    const env = { ...this.env, GANTRY_URL: `http://127.0.0.1:${this.port}` };
-    const child = spawn(process.execPath, [cli, ...args], { env, cwd: this.dataDir, stdio: 'pipe' });
+    return this.#gantry({ GANTRY_URL: `http://127.0.0.1:${this.port}` }, input, args);
+  }
+
+  /** As on the server's own machine, with the server's own settings. */
+  gantryHere(...args: string[]): Promise<GitResult> {
+    return this.#gantry({}, undefined, args);
+  }
+
+  #gantry(
+    env: Record<string, string>,
+    input: string | Buffer | undefined,
+    args: readonly string[],
+  ): Promise<GitResult> {
+    const settings = { env: { ...this.env, ...env }, cwd: this.dataDir, stdio: 'pipe' } as const;
+    const child = spawn(process.execPath, [cli, ...args], settings);
     child.stdin?.end(input);
     return resultOf(child);
   }

@@ -1,0 +1,25 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { connectionCheckShape } from './contract.ts';
+
+const lines = 4;
+const pauseMs = 250;
+
+/** For `gantry doctor`: whether what stands between lets a large body in, and the lines of an answer out one by one. */
+export function connectionRoutes(): FastifyPluginAsyncZod {
+  return async (api) => {
+    api.post(
+      '/connection-check',
+      { config: { right: 'admin', action: false }, schema: { body: connectionCheckShape } },
+      async ({ body }, reply) => {
+        reply.hijack();
+        reply.raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'x-accel-buffering': 'no' });
+        for (let line = 1; line <= lines && !reply.raw.destroyed; line += 1) {
+          reply.raw.write(`${JSON.stringify({ line, received: body.filler.length })}\n`);
+          await sleep(pauseMs);
+        }
+        reply.raw.end();
+      },
+    );
+  };
+}

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Argument, Command, CommanderError, Option } from 'commander';
 import type { scale, setOptions } from './commands/options.ts';
+import type { linkWebhook } from './commands/webhooks.ts';
 import { version } from './version.ts';
 
 /** Composition root of the command line. Commands load what they need themselves, so that the quick ones stay quick. */
@@ -356,13 +357,37 @@ webhooks
   .requiredOption('--repo <URL>', 'https, or ssh with --key; a login in it stays secret')
   .option('--branch <NAME>', 'the branch that is deployed', 'main')
   .option('--key <FILE>', 'private key for ssh, one that may only read')
+  .option('--poll <TIME>', 'also look at the branch every so often: 5m')
+  .option(
+    '--status',
+    'tell the forge the status of each commit, with its token from GANTRY_FORGE_TOKEN or standard input',
+  )
   .option(...appOption)
   .option('--json')
-  .action(
-    async (
-      app: string | undefined,
-      options: { provider: string; repo: string; branch: string; key?: string; app?: string; json?: boolean },
-    ) => (await import('./commands/webhooks.ts')).linkWebhook(app, options),
+  .action(async (app: string | undefined, options: Parameters<typeof linkWebhook>[1]) =>
+    (await import('./commands/webhooks.ts')).linkWebhook(app, options),
+  );
+webhooks
+  .command('set')
+  .description('change a link, whose secret stays')
+  .option('--poll <TIME>', 'look at the branch every so often: 5m, or off')
+  .option(
+    '--status',
+    'tell the forge the status of each commit (token: GANTRY_FORGE_TOKEN or standard input)',
+  )
+  .option('--no-status')
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { poll?: string; status?: boolean; app?: string; json?: boolean }) =>
+    (await import('./commands/webhooks.ts')).changeWebhook(options),
+  );
+webhooks
+  .command('list')
+  .description('what comes in and what goes out, and how each is doing')
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/webhooks.ts')).listWebhooks(options),
   );
 webhooks
   .command('show', { isDefault: true })

@@ -29,6 +29,7 @@ import type { Logger } from './logger.ts';
 import { CronSchedule } from './queue/cron-schedule.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
 import { NoticeQueue, NoticeWorker } from './queue/notice-queue.ts';
+import { PollSchedule, PollWorker } from './queue/poll-schedule.ts';
 import { TaskQueue } from './queue/task-queue.ts';
 import { HttpAndTcpRouter } from './router/http-and-tcp-router.ts';
 import { anyAddress, isPortFree, probePort } from './router/port-probe.ts';
@@ -258,7 +259,20 @@ export async function startServer(
     logger,
   });
 
+  const polls = new PollSchedule(keep(patientRedis(redisAddress)));
+  const pollWorker = new PollWorker({
+    connection: keep(patientRedis(redisAddress)),
+    poll: (app, tick) => receiver.poll(app, tick),
+    logger,
+  });
+
+  // A server may have died between a link and its schedule.
+  const matchPolls = async (): Promise<void> => {
+    for (const { name } of await apps.list()) await polls.set(name, (await webhooks.get(name))?.pollSeconds);
+  };
+
   const api = await createApi({
+    schedulePoll: (app, everySeconds) => polls.set(app, everySeconds),
     outgoing: new OutgoingStore(hasty, sealer),
     resolveHost,
     testWebhook: (webhook) => notifier.test(webhook),
@@ -313,6 +327,8 @@ export async function startServer(
   await api.listen({ host: config.bind, port: config.port });
   notifier.start();
   noticeWorker.start();
+  pollWorker.start();
+  void matchPolls().catch((err: unknown) => logger.warn({ err }, 'polls go on as they were'));
   logger.info({ port: config.port, httpPort: config.httpPort }, 'server started');
 
   return {
@@ -323,12 +339,13 @@ export async function startServer(
       await hookSocket.close();
       await git.close(2000);
       await api.close();
-      await Promise.all([notifier.stop(), noticeWorker.close()]);
+      await Promise.all([notifier.stop(), noticeWorker.close(), pollWorker.close()]);
       await agent.stop();
       await router.close();
       watch.close();
       events.close();
-      await Promise.all([queue.close(), taskQueue.close(), cron.close(), noticeQueue.close()]);
+      const queues = [queue, taskQueue, cron, noticeQueue, polls];
+      await Promise.all(queues.map((one) => one.close()));
       for (const connection of connections) connection.disconnect();
       logger.info('server stopped');
     },

@@ -251,7 +251,23 @@ export const webhookShape = z.object({
   /** Where deliveries go, below the address of this server. */
   path: z.string(),
   createdAt: z.string(),
+  /** How often the branch is looked at as well, and how the last look went. */
+  poll: z
+    .object({
+      everySeconds: z.number(),
+      at: z.string().nullable(),
+      problem: z.string().nullable(),
+      /** When the problem began. */
+      since: z.string().nullable(),
+    })
+    .nullable(),
+  /** Whether the forge is told the status of each commit. */
+  status: z.boolean(),
 });
+
+const pollSeconds = z.number().int().min(5).max(86_400);
+/** The forge's, one that may write the status of commits. */
+const statusToken = z.string().regex(/^[\x21-\x7e]{1,1000}$/);
 
 export const newWebhookShape = z.strictObject({
   provider: webhookProviderShape,
@@ -259,6 +275,14 @@ export const newWebhookShape = z.strictObject({
   branch: z.string().max(200),
   /** The private key for ssh. */
   sshKey: z.string().max(20_000).optional(),
+  pollSeconds: pollSeconds.optional(),
+  statusToken: statusToken.optional(),
+});
+
+/** What is not in it stays; `null` ends it. */
+export const webhookChangeShape = z.strictObject({
+  pollSeconds: pollSeconds.nullable().optional(),
+  statusToken: statusToken.nullable().optional(),
 });
 
 /** The secret is shown this once. */

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { type AppName, parseAppName } from '../domain/app.ts';
+import { statusEvents, statusWebhook } from '../domain/outgoing-webhook.ts';
 import { parseRemoteUrl, showRemoteUrl } from '../domain/remote-url.ts';
 import {
   type Delivery,
@@ -10,6 +11,7 @@ import {
   webhookProviders,
 } from '../domain/webhook.ts';
 import { UserError } from '../errors.ts';
+import type { OutgoingStore } from '../store/outgoing-store.ts';
 import type { WebhookStore } from '../store/webhook-store.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
 import {
@@ -19,6 +21,7 @@ import {
   madeWebhookShape,
   newWebhookShape,
   webhookShape as shownWebhookShape,
+  webhookChangeShape,
   type webhookShape,
 } from './contract.ts';
 
@@ -26,6 +29,9 @@ type DeliveryAnswer = { status: 200 | 202 | 400 | 401 | 404; body: z.infer<typeo
 
 export type WebhookRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
   webhooks: WebhookStore;
+  outgoing: OutgoingStore;
+  /** Has the branch looked at every so many seconds; `undefined`: not any more. */
+  schedulePoll: (app: AppName, everySeconds: number | undefined) => Promise<void>;
   receiveDelivery: (
     app: AppName,
     delivery: { provider: WebhookProvider; headers: IncomingHttpHeaders; body: Buffer },
@@ -81,7 +87,7 @@ export function webhookRoutes(deps: WebhookRoutesDeps): FastifyPluginAsyncZod {
         const { name } = await requireApp(deps, account, params.app);
         const link = await webhooks.get(name);
         if (!link) throw notLinked(name);
-        return describeLink(name, link);
+        return describeLink(deps, name, link);
       },
     );
 
@@ -92,7 +98,7 @@ export function webhookRoutes(deps: WebhookRoutesDeps): FastifyPluginAsyncZod {
         schema: { params: appParams, body: newWebhookShape, response: { 200: madeWebhookShape } },
       },
       async ({ account, params, body }, reply) => {
-        const { sshKey, ...link } = body;
+        const { sshKey, statusToken, pollSeconds, ...link } = body;
         const url = parseRemoteUrl(link.repository);
         if ('problem' in url)
           throw new UserError(
@@ -108,11 +114,44 @@ export function webhookRoutes(deps: WebhookRoutesDeps): FastifyPluginAsyncZod {
             'that is no name of a branch',
             'gantry webhooks link … --branch main',
           );
+        if (statusToken !== undefined) refuseWithoutStatus(link.provider);
         const { name } = await requireApp(deps, account, params.app);
-        const secret = await webhooks.link(name, link, sshKey);
+        const before = await webhooks.get(name);
+        // A token is for one repository: another one's forge is not told it.
+        const isSame = before?.provider === link.provider && before.repository === link.repository;
+        if (!isSame) await deps.outgoing.remove(name, statusWebhook);
+        const secret = await webhooks.link(name, { ...link, pollSeconds }, sshKey);
         const made = await webhooks.get(name);
         if (!made) throw notLinked(name);
-        return reply.header('cache-control', 'no-store').send({ ...describeLink(name, made), secret });
+        if (statusToken !== undefined) await tellStatus(deps, name, made, statusToken, account.name);
+        await deps.schedulePoll(name, pollSeconds);
+        return reply
+          .header('cache-control', 'no-store')
+          .send({ ...(await describeLink(deps, name, made)), secret });
+      },
+    );
+
+    api.patch(
+      '/apps/:app/webhook',
+      {
+        config: { right: 'deploy', action: 'change webhook' },
+        schema: { params: appParams, body: webhookChangeShape, response: { 200: shownWebhookShape } },
+      },
+      async ({ account, params, body }) => {
+        const { name } = await requireApp(deps, account, params.app);
+        const link = await webhooks.get(name);
+        if (!link) throw notLinked(name);
+        const { pollSeconds, statusToken } = body;
+        if (statusToken) {
+          refuseWithoutStatus(link.provider);
+          await tellStatus(deps, name, link, statusToken, account.name);
+        }
+        if (statusToken === null) await deps.outgoing.remove(name, statusWebhook);
+        if (pollSeconds !== undefined) {
+          if (!(await webhooks.setPoll(name, pollSeconds ?? undefined))) throw notLinked(name);
+          await deps.schedulePoll(name, pollSeconds ?? undefined);
+        }
+        return describeLink(deps, name, (await webhooks.get(name)) ?? link);
       },
     );
 
@@ -125,6 +164,8 @@ export function webhookRoutes(deps: WebhookRoutesDeps): FastifyPluginAsyncZod {
       async ({ account, params }, reply) => {
         const { name } = await requireApp(deps, account, params.app);
         if (!(await webhooks.unlink(name))) throw notLinked(name);
+        await deps.schedulePoll(name, undefined);
+        await deps.outgoing.remove(name, statusWebhook);
         return reply.status(204).send(null);
       },
     );
@@ -139,7 +180,9 @@ export function webhookRoutes(deps: WebhookRoutesDeps): FastifyPluginAsyncZod {
         const { name } = await requireApp(deps, account, params.app);
         const [secret, link] = [await webhooks.rotateSecret(name), await webhooks.get(name)];
         if (secret === undefined || !link) throw notLinked(name);
-        return reply.header('cache-control', 'no-store').send({ ...describeLink(name, link), secret });
+        return reply
+          .header('cache-control', 'no-store')
+          .send({ ...(await describeLink(deps, name, link)), secret });
       },
     );
 
@@ -184,9 +227,44 @@ function notLinked(app: AppName): UserError {
   );
 }
 
-function describeLink(app: AppName, link: WebhookLink): z.infer<typeof webhookShape> {
-  const { provider, repository, branch, createdAt } = link;
+function refuseWithoutStatus(provider: WebhookProvider): void {
+  if (provider === 'generic')
+    throw new UserError(
+      'INVALID',
+      'only a forge shows the status of a commit',
+      'name it: gantry webhooks link … --provider github',
+    );
+}
+
+async function tellStatus(
+  { outgoing }: WebhookRoutesDeps,
+  app: AppName,
+  { provider, repository }: WebhookLink,
+  token: string,
+  by: string,
+): Promise<void> {
+  const webhook = { scope: app, url: repository, format: 'status', provider, createdBy: by } as const;
+  await outgoing.add({ ...webhook, events: statusEvents }, { id: statusWebhook, secret: token });
+}
+
+async function describeLink(
+  { webhooks, outgoing }: WebhookRoutesDeps,
+  app: AppName,
+  link: WebhookLink,
+): Promise<z.infer<typeof webhookShape>> {
+  const { provider, repository, branch, createdAt, pollSeconds } = link;
+  const [state, status] = await Promise.all([webhooks.pollState(app), outgoing.get(app, statusWebhook)]);
   return {
+    poll:
+      pollSeconds === undefined
+        ? null
+        : {
+            everySeconds: pollSeconds,
+            at: state?.at.toISOString() ?? null,
+            problem: state?.problem ?? null,
+            since: state?.since?.toISOString() ?? null,
+          },
+    status: status !== undefined,
     provider,
     branch,
     repository: showRemoteUrl(repository),

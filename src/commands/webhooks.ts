@@ -1,27 +1,42 @@
 import { readFile } from 'node:fs/promises';
+import type { z } from 'zod';
 import type {
   deliveriesShape,
   deliveryAnswerShape,
   madeWebhookShape,
+  outgoingListShape,
   webhookShape,
 } from '../api/contract.ts';
 import { appName, call, findServer, request } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 import { printJson, printTable } from './print.ts';
+import { readSecret } from './read-secret.ts';
+import { stateOf } from './webhooks-out.ts';
 
 type Options = { app?: string; json?: boolean };
-type Link = Options & { provider: string; repo: string; branch: string; key?: string };
+type Link = Options & {
+  provider: string;
+  repo: string;
+  branch: string;
+  key?: string;
+  poll?: string;
+  status?: boolean;
+};
 
 /** The app is made unless there is one, as with a first push. */
 export async function linkWebhook(given: string | undefined, options: Link): Promise<void> {
   const app = await appName(given ?? options.app);
   const sshKey = options.key === undefined ? undefined : await readKey(options.key);
+  const pollSeconds = options.poll === undefined ? undefined : secondsIn(options.poll);
+  const statusToken = options.status ? await readStatusToken() : undefined;
   const link = () =>
     call<typeof madeWebhookShape>('PUT', `/apps/${app}/webhook`, {
       provider: options.provider,
       repository: options.repo,
       branch: options.branch,
       ...(sshKey !== undefined && { sshKey }),
+      ...(pollSeconds !== undefined && { pollSeconds }),
+      ...(statusToken !== undefined && { statusToken }),
     });
   const made = await link().catch(async (error: unknown) => {
     if (!(error instanceof ApiError) || error.status !== 404) throw error;
@@ -34,12 +49,44 @@ export async function linkWebhook(given: string | undefined, options: Link): Pro
   console.error('as content type JSON, for push events. The secret is shown only now.');
 }
 
+/** Changes a link, whose secret stays. */
+export async function changeWebhook(options: Options & { poll?: string; status?: boolean }): Promise<void> {
+  const app = await appName(options.app);
+  const { poll, status } = options;
+  if (poll === undefined && status === undefined)
+    throw new UsageError('what? --poll 5m, --poll off, --status');
+  const changed = await call<typeof webhookShape>('PATCH', `/apps/${app}/webhook`, {
+    ...(poll !== undefined && { pollSeconds: poll === 'off' ? null : secondsIn(poll) }),
+    ...(status !== undefined && { statusToken: status ? await readStatusToken() : null }),
+  });
+  if (options.json) return printJson(changed);
+  console.error(
+    `${changed.repository}: ${pollOf(changed)}; commit status: ${changed.status ? 'told' : 'not told'}`,
+  );
+}
+
+/** Everything that comes in and goes out, each with how it is doing. */
+export async function listWebhooks(options: Options): Promise<void> {
+  const app = await appName(options.app);
+  const [link, { webhooks }] = await Promise.all([
+    call<typeof webhookShape>('GET', `/apps/${app}/webhook`).catch((error: unknown) => {
+      if (error instanceof ApiError && error.status === 404) return undefined;
+      throw error;
+    }),
+    call<typeof outgoingListShape>('GET', `/apps/${app}/webhooks/out`),
+  ]);
+  if (options.json) return printJson({ in: link ?? null, out: webhooks });
+  const rows = webhooks.map((webhook) => ['out', webhook.id, webhook.format, webhook.url, stateOf(webhook)]);
+  if (link) rows.unshift(['in', '-', link.provider, `${link.repository} ${link.branch}`, pollOf(link)]);
+  printTable(['', 'ID', 'KIND', 'WHERE', 'STATE'], rows);
+}
+
 export async function showWebhook(options: Options): Promise<void> {
   const link = await call<typeof webhookShape>('GET', `/apps/${await appName(options.app)}/webhook`);
   if (options.json) return printJson({ ...link, url: await urlOf(link.path) });
   printTable(
-    ['PROVIDER', 'REPOSITORY', 'BRANCH', 'URL'],
-    [[link.provider, link.repository, link.branch, await urlOf(link.path)]],
+    ['PROVIDER', 'REPOSITORY', 'BRANCH', 'URL', 'POLLED'],
+    [[link.provider, link.repository, link.branch, await urlOf(link.path), pollOf(link)]],
   );
 }
 
@@ -82,6 +129,31 @@ export async function redeliver(id: string, options: Options): Promise<void> {
   if (options.json) return printJson(answer);
   const number = answer.number === undefined ? '' : ` as deploy #${answer.number}: gantry logs --app ${app}`;
   console.log(`${answer.state}${number}${answer.reason === undefined ? '' : `: ${answer.reason}`}`);
+}
+
+function pollOf({ poll }: z.infer<typeof webhookShape>): string {
+  if (poll === null) return 'not polled';
+  const every = `polled every ${poll.everySeconds % 60 === 0 ? `${poll.everySeconds / 60}m` : `${poll.everySeconds}s`}`;
+  if (poll.at === null) return every;
+  const time = (at: string): string => `${at.slice(0, 19).replace('T', ' ')} UTC`;
+  return poll.problem === null
+    ? `${every}, last at ${time(poll.at)}`
+    : `${every}, failing since ${time(poll.since ?? poll.at)}: ${poll.problem}`;
+}
+
+function secondsIn(text: string): number {
+  const [, number = '', unit = ''] = /^(\d{1,5})(s|m|h)$/.exec(text) ?? [];
+  const seconds = Number(number) * ({ s: 1, m: 60, h: 3600 }[unit] ?? 0);
+  if (seconds < 5 || seconds > 86_400)
+    throw new UsageError(`"${text}" is no time between polls: write 5m, from 5s to 24h`);
+  return seconds;
+}
+
+/** Never an argument: those are seen by every user of a machine. */
+async function readStatusToken(): Promise<string> {
+  const token = process.env.GANTRY_FORGE_TOKEN?.trim() || (await readSecret('token of the forge: '));
+  if (token === '') throw new UsageError('no token: set GANTRY_FORGE_TOKEN, or pass it on standard input');
+  return token;
 }
 
 async function urlOf(path: string): Promise<string> {

@@ -15,6 +15,12 @@ export const eventTypes = [
 ] as const;
 export type EventType = (typeof eventTypes)[number];
 
+/** The ones a commit has a status for. */
+export const statusEvents = eventTypes.filter((type) => type.startsWith('deploy.'));
+
+/** The id of the webhook that is the commit status of a linked app. */
+export const statusWebhook = 'status';
+
 /** How it is told. `status`: as the status of the commit, at the forge it came from. */
 export const webhookFormats = ['json', 'slack', 'mattermost', 'discord', 'status'] as const;
 export type WebhookFormat = (typeof webhookFormats)[number];

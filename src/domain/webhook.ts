@@ -10,7 +10,17 @@ export type WebhookLink = {
   /** https or ssh; a login in it is a secret. */
   repository: string;
   branch: string;
+  /** How often the branch is looked at, besides what is said about it. */
+  pollSeconds: number | undefined;
   createdAt: Date;
+};
+
+/** How looking at the branch went. */
+export type PollState = {
+  at: Date;
+  /** Why it could not be looked at, and since when. */
+  problem: string | undefined;
+  since: Date | undefined;
 };
 
 /** What a delivery says, whoever sent it. Names in it are hostile text. */
@@ -58,7 +68,12 @@ export function reasonToIgnore(event: PushEvent, link: WebhookLink): string | un
   if (event.branch !== link.branch) return `a push to ${event.branch}; only ${link.branch} is deployed`;
   const isKnown = event.repositories.length === 0 || event.repositories.some((url) => isSame(url, link));
   if (!isKnown) return `it is about ${event.repositories[0]}, not about the linked repository`;
-  const marker = skipMarker.exec(event.message)?.[0];
+  return reasonToSkip(event.message);
+}
+
+/** Whether the message of a commit says that it is not to be deployed. */
+export function reasonToSkip(message: string): string | undefined {
+  const marker = skipMarker.exec(message)?.[0];
   return marker && `the commit says ${marker}`;
 }
 

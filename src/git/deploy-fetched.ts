@@ -1,7 +1,7 @@
 import type { AppName, CommitSha } from '../domain/app.ts';
 import type { DeployQueue } from '../queue/deploy-queue.ts';
 import type { DeploymentRequest, DeploymentStore } from '../store/deployment-store.ts';
-import { fetchUpstream, type UpstreamPlace } from './fetch-upstream.ts';
+import { branchTip, fetchUpstream, type UpstreamPlace } from './fetch-upstream.ts';
 import type { Repositories } from './repositories.ts';
 
 type Deps = {
@@ -21,6 +21,9 @@ export function deployFetched({ deployments, queue, repositories, knownHostsFile
         ...place,
         knownHostsFile: knownHostsFile(app),
       }),
+    tipOf: (app: AppName, url: string, sshKey: string | undefined, branch: string) =>
+      branchTip(url, sshKey, branch, { ...place, knownHostsFile: knownHostsFile(app) }),
+    messageOf: (app: AppName, commit: CommitSha) => repositories.open(app).message(commit),
     deploy: async (request: DeploymentRequest) => {
       const { app, commit, branch } = request;
       const repository = repositories.open(app);

@@ -17,11 +17,11 @@ export type FetchWords = {
 export function explainFetch(
   said: string,
   { protocol, host }: RemoteUrl,
-  commit: CommitSha,
+  commit: CommitSha | undefined,
   words: FetchWords,
 ): [string, string?] {
   const is = (pattern: RegExp): boolean => pattern.test(said);
-  if (is(/not our ref|unadvertised object|remote ref/i))
+  if (commit && is(/not our ref|unadvertised object|remote ref/i))
     return [`it has no commit ${commit.slice(0, 7)}`, `was it pushed?  ${words.push}`];
   if (is(/could not read Username|Authentication failed|error: 40[13]/i))
     return ['it is private, or not there', `use its ssh URL, and ${words.giveKey}`];

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import type { BlockList } from 'node:net';
 import { join } from 'node:path';
-import type { CommitSha } from '../domain/app.ts';
+import { type CommitSha, parseCommitSha } from '../domain/app.ts';
 import type { RemoteUrl } from '../domain/remote-url.ts';
 import { runGit } from './git-command.ts';
 import { Repository } from './repository.ts';
@@ -15,7 +15,8 @@ export type FetchSettings = {
   caFile: string | undefined;
 };
 
-export type FetchPlace = {
+/** How a server is asked. */
+export type RemotePlace = {
   /** A new folder for the repository. Nobody but us may see into its parent. */
   dir: string;
   /** Where the host was found to be; no other address is dialled. */
@@ -24,8 +25,11 @@ export type FetchPlace = {
   /** A file with the private key for ssh. */
   keyFile: string | undefined;
   knownHostsFile: string;
-  maxBytes: number;
   signal: AbortSignal;
+};
+
+export type FetchPlace = RemotePlace & {
+  maxBytes: number;
   /** A repository whose commits need not be fetched again. With it the whole history comes, without it one commit. */
   beside?: Repository;
 };
@@ -39,25 +43,7 @@ export async function fetchCommit(
   place: FetchPlace,
 ): Promise<Repository> {
   const { dir, signal, beside } = place;
-  await runGit(['init', '--bare', '--quiet', '--template=', dir], {});
-  if (beside) {
-    await mkdir(join(dir, 'objects/info'), { recursive: true });
-    await writeFile(join(dir, 'objects/info/alternates'), `${join(beside.path, 'objects')}\n`);
-  }
-  await writeFile(join(dir, 'config'), gitConfig(from, place), { mode: 0o600 });
-  const env: Record<string, string> = {
-    PATH: process.env.PATH ?? '/usr/bin:/bin',
-    LC_ALL: 'C.UTF-8',
-    GIT_DIR: dir,
-    GIT_CONFIG_NOSYSTEM: '1',
-    GIT_CONFIG_GLOBAL: '/dev/null',
-    GIT_ATTR_NOSYSTEM: '1',
-    GIT_TERMINAL_PROMPT: '0',
-    GIT_NO_REPLACE_OBJECTS: '1',
-    // Whatever a server says, git goes on with no other protocol.
-    GIT_ALLOW_PROTOCOL: from.protocol,
-    ...(from.protocol === 'ssh' && (await sshEnvironment(from, place))),
-  };
+  const env = await openRemote(from, place);
   const limit = new AbortController();
   const watching = setInterval(() => {
     void sizeOf(join(dir, 'objects')).then((bytes) => bytes > place.maxBytes && limit.abort());
@@ -87,12 +73,56 @@ export async function fetchCommit(
   return repository;
 }
 
+/** Where a branch ends on a server; `undefined`: it has no such branch. Throws what git said when it could not be asked. */
+export async function askForBranch(
+  from: RemoteUrl,
+  branch: string,
+  place: RemotePlace,
+): Promise<CommitSha | undefined> {
+  const ref = `refs/heads/${branch}`;
+  const said = await git(
+    ['ls-remote', '--quiet', 'origin', ref],
+    await openRemote(from, place),
+    place.signal,
+  );
+  // What is asked for may also be the end of a longer name.
+  const line = said.split('\n').find((text) => text.endsWith(`\t${ref}`));
+  return parseCommitSha(line?.split('\t')[0] ?? '');
+}
+
+/** Makes a repository that knows the server and how to be let in. Returns the environment for git's commands in it. */
+async function openRemote(
+  from: RemoteUrl,
+  place: RemotePlace & { beside?: Repository },
+): Promise<Record<string, string>> {
+  const { dir, beside } = place;
+  await runGit(['init', '--bare', '--quiet', '--template=', dir], {});
+  if (beside) {
+    await mkdir(join(dir, 'objects/info'), { recursive: true });
+    await writeFile(join(dir, 'objects/info/alternates'), `${join(beside.path, 'objects')}\n`);
+  }
+  await writeFile(join(dir, 'config'), gitConfig(from, place), { mode: 0o600 });
+  return {
+    PATH: process.env.PATH ?? '/usr/bin:/bin',
+    LC_ALL: 'C.UTF-8',
+    GIT_DIR: dir,
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_CONFIG_GLOBAL: '/dev/null',
+    GIT_ATTR_NOSYSTEM: '1',
+    GIT_TERMINAL_PROMPT: '0',
+    GIT_NO_REPLACE_OBJECTS: '1',
+    // Whatever a server says, git goes on with no other protocol.
+    GIT_ALLOW_PROTOCOL: from.protocol,
+    ...(from.protocol === 'ssh' && (await sshEnvironment(from, place))),
+  };
+}
+
 /** Keys from Windows and values that lost their last line end are no keys to ssh. */
 export async function writeKeyFile(file: string, key: string): Promise<void> {
   await writeFile(file, `${key.replaceAll('\r\n', '\n').trim()}\n`, { mode: 0o600 });
 }
 
-function gitConfig({ protocol, host, port, user, password, url }: RemoteUrl, place: FetchPlace): string {
+function gitConfig({ protocol, host, port, user, password, url }: RemoteUrl, place: RemotePlace): string {
   const login = Buffer.from(`${user ?? ''}:${password ?? ''}`).toString('base64');
   const http =
     protocol === 'ssh'
@@ -131,7 +161,10 @@ ${http}[remote "origin"]
 /** A program instead of a command line: what git starts for ssh goes through no shell with anything but constants in it. */
 const sshWrapper = '#!/bin/sh\nexec ssh -F "$GANTRY_SSH_CONFIG" "$@"\n';
 
-async function sshEnvironment({ host, port }: RemoteUrl, place: FetchPlace): Promise<Record<string, string>> {
+async function sshEnvironment(
+  { host, port }: RemoteUrl,
+  place: RemotePlace,
+): Promise<Record<string, string>> {
   const folder = join(place.dir, 'ssh-command');
   await mkdir(folder, { mode: 0o700 });
   const [wrapper, config] = [join(folder, 'ssh'), join(folder, 'config')];
@@ -160,10 +193,18 @@ LogLevel ERROR
   return { GIT_SSH: wrapper, GIT_SSH_VARIANT: 'ssh', GANTRY_SSH_CONFIG: config };
 }
 
-function git(args: readonly string[], env: Record<string, string>, signal: AbortSignal): Promise<void> {
+/** Much of what a command prints is not wanted: a ref is one line. */
+const mostPrinted = 1_000_000;
+
+/** Returns what it printed. */
+function git(args: readonly string[], env: Record<string, string>, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     // A group of its own: with git end the transports it starts.
-    const child = spawn('git', args, { cwd: '/', env, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn('git', args, { cwd: '/', env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    let printed = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      printed = (printed + text).slice(0, mostPrinted);
+    });
     let said = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       said = (said + text).slice(-16_384);
@@ -180,7 +221,7 @@ function git(args: readonly string[], env: Record<string, string>, signal: Abort
     child.on('error', reject);
     child.on('close', (code) => {
       signal.removeEventListener('abort', kill);
-      if (code === 0) resolve();
+      if (code === 0) resolve(printed);
       else reject(new Error(said.trim() || `git ended with code ${code}`));
     });
   });

@@ -73,6 +73,11 @@ export class Repository {
     return commit && { sha: commit, subject: subject.slice(0, 200), author: author.slice(0, 100) };
   }
 
+  /** The whole message of a commit that is here. */
+  async message(sha: CommitSha): Promise<string> {
+    return this.#git(['show', '--no-patch', '--no-show-signature', '--format=%B', `${sha}^{commit}`]);
+  }
+
   /** False also when it cannot be known: the history of a shallow push ends early. */
   async isAncestor(ancestor: CommitSha, descendant: CommitSha): Promise<boolean> {
     const base = await this.#git(['merge-base', ancestor, descendant]).catch(() => '');

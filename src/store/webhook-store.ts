@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import type { AppName } from '../domain/app.ts';
-import type { Delivery, PushEvent, WebhookLink, WebhookProvider } from '../domain/webhook.ts';
+import { type AppName, type CommitSha, parseCommitSha } from '../domain/app.ts';
+import type { Delivery, PollState, PushEvent, WebhookLink, WebhookProvider } from '../domain/webhook.ts';
 import { keys } from './keys.ts';
 import type { Sealer } from './sealing.ts';
 
@@ -31,6 +31,7 @@ export class WebhookStore {
       provider: link.provider,
       branch: link.branch,
       createdAt: new Date().toISOString(),
+      ...(link.pollSeconds !== undefined && { pollSeconds: link.pollSeconds }),
       repository: this.#seal(app, 'repository', link.repository),
       secret: this.#seal(app, 'secret', secret),
       ...(sshKey !== undefined && { sshKey: this.#seal(app, 'sshKey', sshKey) }),
@@ -51,8 +52,53 @@ export class WebhookStore {
       provider: fields.provider as WebhookProvider,
       repository: this.#open(app, 'repository', fields.repository) ?? '',
       branch: fields.branch ?? '',
+      pollSeconds: fields.pollSeconds ? Number(fields.pollSeconds) : undefined,
       createdAt: new Date(fields.createdAt ?? 0),
     };
+  }
+
+  /** `undefined` ends it. False: the app is not linked. */
+  async setPoll(app: AppName, seconds: number | undefined): Promise<boolean> {
+    const none = { pollAt: '', pollProblem: '', pollSince: '' };
+    return this.#change(app, { pollSeconds: String(seconds ?? ''), ...(seconds === undefined && none) });
+  }
+
+  async pollState(app: AppName): Promise<PollState | undefined> {
+    const [at, problem, since] = await this.#redis.hmget(
+      keys.webhook(app),
+      'pollAt',
+      'pollProblem',
+      'pollSince',
+    );
+    if (!at) return undefined;
+    return {
+      at: new Date(at),
+      problem: problem || undefined,
+      since: since ? new Date(since) : undefined,
+    };
+  }
+
+  /** How a look went. Returns how the one before went. */
+  async notePoll(app: AppName, problem: string | undefined): Promise<PollState | undefined> {
+    const before = await this.pollState(app);
+    const now = new Date().toISOString();
+    const since = before?.problem === undefined ? now : (before.since?.toISOString() ?? now);
+    await this.#change(app, {
+      pollAt: now,
+      pollProblem: problem ?? '',
+      pollSince: problem === undefined ? '' : since,
+    });
+    return before;
+  }
+
+  /** The last commit of the branch that something was decided about. */
+  async seenTip(app: AppName): Promise<CommitSha | undefined> {
+    const tip = await this.#redis.hget(keys.webhook(app), 'tip');
+    return parseCommitSha(tip ?? '');
+  }
+
+  async noteTip(app: AppName, commit: CommitSha): Promise<void> {
+    await this.#change(app, { tip: commit });
   }
 
   async sshKey(app: AppName): Promise<string | undefined> {
@@ -143,6 +189,11 @@ export class WebhookStore {
     return texts.flatMap((text) => (text ? [parseDelivery(text)] : []));
   }
 
+  async #change(app: AppName, fields: Record<string, string>): Promise<boolean> {
+    const key = keys.webhook(app);
+    return (await this.#redis.eval(changeScript, 1, key, ...Object.entries(fields).flat())) === 1;
+  }
+
   #seal(app: AppName, name: string, value: string): string {
     return this.#sealer.seal(value, context(app, name));
   }
@@ -172,6 +223,13 @@ function parseDelivery(text: string): Delivery {
     push: push && ({ ...push, before: push.before } satisfies PushEvent),
   };
 }
+
+/** The app may have been unlinked meanwhile. */
+const changeScript = `
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+`;
 
 const beginScript = `
 local deliveries, ids, seen = unpack(KEYS)

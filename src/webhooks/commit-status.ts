@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { parseCommitSha } from '../domain/app.ts';
 import type { DeploymentState } from '../domain/deployment.ts';
 import type { EventPayload } from '../domain/outgoing-webhook.ts';
 import { parseRemoteUrl } from '../domain/remote-url.ts';
@@ -49,7 +50,7 @@ export function statusRequest(
   const { app, commit, state, url } = payload.data;
   const place = placeOf(repository);
   if (!place) return { problem: 'the URL of the repository has no owner and name' };
-  if (commit === null || state === null) return { problem: 'it is about no commit' };
+  if (state === null || !parseCommitSha(commit ?? '')) return { problem: 'it is about no commit' };
   const { host, origin, path } = place;
   const context = `gantry/${app}`;
   const description = descriptionOf(payload);

@@ -5,6 +5,7 @@ import {
   type Delivery,
   type PushEvent,
   reasonToIgnore,
+  reasonToSkip,
   type WebhookEvent,
   type WebhookLink,
 } from '../domain/webhook.ts';
@@ -24,6 +25,15 @@ export type WebhookDeps = {
   webhooks: WebhookStore;
   /** Brings a commit of the linked repository here, or says why it cannot. */
   fetch: (app: AppName, url: string, sshKey: string | undefined, commit: CommitSha) => Promise<FetchProblem>;
+  /** The commit the branch of the linked repository ends in. */
+  tipOf: (
+    app: AppName,
+    url: string,
+    sshKey: string | undefined,
+    branch: string,
+  ) => Promise<{ commit: CommitSha } | { problem: string; hint?: string | undefined }>;
+  /** The message of a commit that is here. */
+  messageOf: (app: AppName, commit: CommitSha) => Promise<string>;
   /** Asks for a deployment of a commit that is here. `attached`: that commit was on its way already. */
   deploy: (request: DeploymentRequest) => Promise<{ number: number; attached: boolean }>;
   branchHead: (app: AppName, branch: string) => Promise<CommitSha | undefined>;
@@ -42,12 +52,16 @@ export type WebhookAnswer = {
 /** Forges give up on an answer after ten seconds. */
 const answerWithinMs = 8000;
 const noBranch = '0'.repeat(40);
+/** Begins the ids of deliveries that nobody sent. */
+const pollMark = 'poll-';
 
 /** Takes what forges say and makes deployments of it. */
 export class WebhookReceiver {
   readonly #deps: WebhookDeps;
   /** Deliveries of one app are dealt with one after the other, so that what is decided about one is true. */
   readonly #turns = new Map<AppName, Promise<unknown>>();
+  /** A look may take longer than the time to the next. */
+  readonly #polled = new Set<AppName>();
 
   constructor(deps: WebhookDeps) {
     this.#deps = deps;
@@ -89,6 +103,67 @@ export class WebhookReceiver {
     ]);
     if (!delivery?.push || !link) return undefined;
     return answerTo(await this.#inTurn(delivery, delivery.push, link, `again ${Date.now()}`));
+  }
+
+  /**
+   * Looks at the branch of the linked repository, and deals with a commit that nobody said anything about as if somebody
+   * had. `tick` is the same when one look is repeated.
+   */
+  async poll(app: AppName, tick: string): Promise<void> {
+    if (this.#polled.has(app)) return;
+    this.#polled.add(app);
+    try {
+      await this.#poll(app, tick);
+    } finally {
+      this.#polled.delete(app);
+    }
+  }
+
+  async #poll(app: AppName, tick: string): Promise<void> {
+    const { webhooks, tipOf, fetch } = this.#deps;
+    const link = await webhooks.get(app);
+    if (link?.pollSeconds === undefined) return;
+    const sshKey = await webhooks.sshKey(app);
+    const found = await tipOf(app, link.repository, sshKey, link.branch);
+    if ('problem' in found) return this.#notePoll(app, found);
+    // What was said about it meanwhile is being dealt with.
+    await this.#turns.get(app);
+    const before = await webhooks.seenTip(app);
+    const { commit } = found;
+    const problem = before === commit ? undefined : await fetch(app, link.repository, sshKey, commit);
+    await this.#notePoll(app, problem);
+    if (before === commit || problem) return;
+    const event: PushEvent = {
+      kind: 'push',
+      branch: link.branch,
+      before,
+      commit,
+      subject: '',
+      message: '',
+      repositories: [],
+    };
+    const delivery: Delivery = {
+      id: `${pollMark}${commit.slice(0, 12)}-${tick}`,
+      app,
+      provider: link.provider,
+      receivedAt: new Date(),
+      state: 'fetching',
+      reason: undefined,
+      number: undefined,
+      push: event,
+    };
+    const { isNew } = await webhooks.begin(delivery);
+    if (isNew) await this.#inTurn(delivery, event, link, 'first');
+  }
+
+  /** One line when it begins to fail, and one when that is over, however often it is looked at in between. */
+  async #notePoll(app: AppName, failed: FetchProblem): Promise<void> {
+    const { webhooks, logger } = this.#deps;
+    const problem = failed && safeText([failed.problem, failed.hint].filter(Boolean).join('; '), 300);
+    const before = await webhooks.notePoll(app, problem);
+    if (problem === before?.problem) return;
+    if (problem === undefined) logger.info({ app }, 'the linked repository can be looked at again');
+    else logger.warn({ app, reason: problem }, 'the linked repository cannot be looked at');
   }
 
   /** Goes on with what was being fetched when the last server ended. */
@@ -158,8 +233,10 @@ export class WebhookReceiver {
         reason: `not fetched: ${safeText(reason, 300)}`,
       });
     }
-    const newer = attempt === 'first' ? await this.#whatIsNewer(app, event) : undefined;
-    if (newer !== undefined) return webhooks.conclude(delivery, { state: 'ignored', reason: newer });
+    const ignored = attempt === 'first' ? await this.#whyIgnored(app, event) : undefined;
+    const isTip = attempt === 'first' && (!ignored?.isOld || delivery.id.startsWith(pollMark));
+    if (isTip) await webhooks.noteTip(app.name, event.commit);
+    if (ignored) return webhooks.conclude(delivery, { state: 'ignored', reason: ignored.reason });
     const branch = app.branch || link.branch;
     const { number } = await deploy({
       app: app.name,
@@ -176,20 +253,29 @@ export class WebhookReceiver {
     return webhooks.conclude(delivery, { state: 'deploying', number });
   }
 
+  /** `isOld`: something newer came before it. */
+  async #whyIgnored(app: App, event: PushEvent): Promise<{ reason: string; isOld: boolean } | undefined> {
+    // Not everybody who speaks of a commit tells its message.
+    const message = event.message || (await this.#deps.messageOf(app.name, event.commit));
+    const reason = reasonToSkip(message);
+    return reason === undefined ? this.#whatIsNewer(app, event) : { reason, isOld: false };
+  }
+
   /**
    * Deliveries may overtake each other. An older one is known by what the branch was before: had it been moved back to the
    * commit on purpose, it would have come from where we are.
    */
-  async #whatIsNewer(app: App, event: PushEvent): Promise<string | undefined> {
+  async #whatIsNewer(app: App, event: PushEvent): Promise<{ reason: string; isOld: boolean } | undefined> {
     const { deployments, releases, isAncestor } = this.#deps;
     const desired: Deployment | undefined = await deployments.desired(app.name);
     const live = app.live === undefined ? undefined : await releases.get(app.name, app.live);
     const isOnItsWay = desired?.state === 'queued' || desired?.state === 'running';
-    if (live?.commit === event.commit && !isOnItsWay) return `${shortSha(event.commit)} is live already`;
+    if (live?.commit === event.commit && !isOnItsWay)
+      return { reason: `${shortSha(event.commit)} is live already`, isOld: false };
     const latest = isOnItsWay ? desired.commit : live?.commit;
     if (latest === undefined || latest === event.commit || event.before === latest) return undefined;
     return (await isAncestor(app.name, event.commit, latest))
-      ? `${shortSha(latest)}, which is newer, came before it`
+      ? { reason: `${shortSha(latest)}, which is newer, came before it`, isOld: true }
       : undefined;
   }
 }

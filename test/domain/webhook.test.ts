@@ -6,6 +6,7 @@ const link: WebhookLink = {
   provider: 'github',
   repository: 'https://user:secret@forge.example/Team/Shop.git',
   branch: 'main',
+  pollSeconds: undefined,
   createdAt: new Date(0),
 };
 const push: PushEvent = {

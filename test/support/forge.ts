@@ -1,11 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { gitClient, type TestFiles, temporaryRepository } from './git.ts';
 import { freePort, until } from './rig.ts';
@@ -19,6 +20,9 @@ export type Forge = {
   caFile: string;
   /** What it was asked for, as method and path. */
   requests: string[];
+  /** What its API was told, which answers 201 or as `apiAnswer` says. */
+  told: { path: string; headers: IncomingHttpHeaders; body: Record<string, unknown> }[];
+  apiAnswer: { status: number; body: string };
   /** A repository with one commit of these files. */
   add(name: string, files: TestFiles): Promise<{ commit: string; path: string }>;
   /** Makes whoever asks wait; returns what lets them go on. */
@@ -56,6 +60,14 @@ export async function startForge(): Promise<Forge> {
   const answer = (req: IncomingMessage, res: ServerResponse): void => {
     const url = new URL(req.url ?? '/', 'https://localhost');
     requests.push(`${req.method} ${url.pathname}`);
+    if (/^\/(?:api|rest)\//.test(url.pathname)) {
+      void text(req).then((body) => {
+        const path = req.url ?? '';
+        forge.told.push({ path, headers: req.headers, body: JSON.parse(body) as Record<string, unknown> });
+        res.writeHead(forge.apiAnswer.status).end(forge.apiAnswer.body);
+      });
+      return;
+    }
     if (url.pathname.startsWith('/moved/')) {
       res.writeHead(302, { location: `${url.pathname.slice('/moved'.length)}${url.search}` }).end();
       return;
@@ -69,11 +81,13 @@ export async function startForge(): Promise<Forge> {
   };
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  return {
+  const forge: Forge = {
     url: `https://127.0.0.1:${port}`,
     port,
     caFile,
     requests,
+    told: [],
+    apiAnswer: { status: 201, body: '{}' },
     add: async (name, files) => addRepository(join(repositories, name), files),
     hold: () => {
       let release = (): void => {};
@@ -88,6 +102,7 @@ export async function startForge(): Promise<Forge> {
       await rm(dir, { recursive: true, force: true });
     },
   };
+  return forge;
 }
 
 async function addRepository(path: string, files: TestFiles): Promise<{ commit: string; path: string }> {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Argument, Command, CommanderError, Option } from 'commander';
+import type { deployImage } from './commands/deploy-image.ts';
 import type { scale, setOptions } from './commands/options.ts';
 import type { linkWebhook } from './commands/webhooks.ts';
 import { version } from './version.ts';
@@ -16,6 +17,19 @@ const appOption = [
   '-a, --app <name>',
   'the app (default: GANTRY_APP, then the git remote "clever")',
 ] as const;
+
+const portHelp = 'the one the app listens on (default: of its variables or image)';
+const commandHelp = 'what to start instead of what the image says, through its sh -c';
+const endpointHelp = 'the path an http check asks for';
+const timeoutHelp = 'how long a new container may take to become healthy';
+function healthCheckOption(): Option {
+  return new Option('-u, --health-check-type <type>', 'it takes connections, answers 200, or runs').choices([
+    'port',
+    'http',
+    'process',
+    'default',
+  ]);
+}
 
 program
   .command('start')
@@ -94,6 +108,11 @@ apps
   .option('--task', 'a deployment runs the container once instead of serving it')
   .option('--no-task')
   .addOption(new Option('--swap <order>').choices(['start-first', 'stop-first', 'default']))
+  .option('--port <number>', portHelp)
+  .option('--command <command>', commandHelp)
+  .addOption(healthCheckOption())
+  .option('--endpoint <path>', endpointHelp)
+  .option('--timeout <seconds>', timeoutHelp)
   .option('--json')
   .action(async (app: string, options: Parameters<typeof setOptions>[1]) =>
     (await import('./commands/options.ts')).setOptions(app, options),
@@ -220,6 +239,26 @@ tcp
   .action(async (options: { app?: string }) => (await import('./commands/tcp.ts')).disableTcp(options));
 
 program
+  .command('deploy')
+  .description('deploy an image of a registry; its tag is looked up now, and its digest is what is deployed')
+  .argument('[app]', 'made unless there is one (default: as for --app)')
+  .requiredOption('-o, --image <reference>', 'nginx, ghcr.io/ana/shop:1.2 or host:5000/shop@sha256:…')
+  .option(
+    '--username <name>',
+    'for a private one; the password is read from GANTRY_DOCKER_PASSWORD or standard input, and kept',
+  )
+  .option('--forget-login', 'forget the user name and password for its registry')
+  .option('--port <number>', portHelp)
+  .option('-c, --command <command>', commandHelp)
+  .addOption(healthCheckOption())
+  .option('--endpoint <path>', endpointHelp)
+  .option('-t, --timeout <seconds>', timeoutHelp)
+  .option(...appOption)
+  .option('--detach', 'return once it is queued')
+  .action(async (app: string | undefined, options: Parameters<typeof deployImage>[1]) =>
+    (await import('./commands/deploy-image.ts')).deployImage(app, options),
+  );
+program
   .command('restart')
   .description('new containers of the live release, with the variables as they are now')
   .option(...appOption)
@@ -229,7 +268,7 @@ program
   );
 program
   .command('redeploy')
-  .description('build and deploy the live commit again')
+  .description('build and deploy the live commit again; of an image, look its tag up again')
   .option(...appOption)
   .option('--no-cache', 'build every step anew')
   .option('--detach', 'return once it is queued')
@@ -331,7 +370,9 @@ deploys
   );
 deploys
   .command('retry')
-  .description('deploy the commit of an earlier deployment again, with the variables as they are now')
+  .description(
+    'deploy the commit or image of an earlier deployment again, with the variables as they are now',
+  )
   .argument('<number>')
   .option(...appOption)
   .option('--detach', 'return once it is queued')

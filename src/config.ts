@@ -306,7 +306,13 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
 }
 
 /** Ours, but not settings of a server: the command line's, and what the server hands to git's hook. */
-const outside = new Set(['GANTRY_TOKEN', 'GANTRY_APP', 'GANTRY_FORGE_TOKEN', 'GANTRY_HOOK_SOCKET']);
+const outside = new Set([
+  'GANTRY_TOKEN',
+  'GANTRY_APP',
+  'GANTRY_FORGE_TOKEN',
+  'GANTRY_DOCKER_PASSWORD',
+  'GANTRY_HOOK_SOCKET',
+]);
 
 /** Every path below the data folder, so that no caller builds one by hand. */
 export function dataPaths(dataDir: string) {

@@ -27,6 +27,7 @@ import { Metrics } from './health/metrics.ts';
 import { diskCheck, freeBytes, type ReadinessCheck, readiness } from './health/readiness.ts';
 import type { Logger } from './logger.ts';
 import { CronSchedule } from './queue/cron-schedule.ts';
+import { deployImage } from './queue/deploy-image.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
 import { NoticeQueue, NoticeWorker } from './queue/notice-queue.ts';
 import { PollSchedule, PollWorker } from './queue/poll-schedule.ts';
@@ -294,6 +295,7 @@ export async function startServer(
       await queue.wake(app);
       return cancelled;
     },
+    deployImage: deployImage({ deployments, queue }),
     rollBack: goBack,
     retry: retry({ deployments, releases, queue, repositories, rollBack: goBack }),
     tasks: new TaskStore(hasty, sealer),

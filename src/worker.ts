@@ -160,6 +160,9 @@ export async function startWorker(
     },
     markStopped: (app) => deployments.markStopped(app, fence),
     paused: async (app) => (await routes.get(app))?.paused ?? [],
+    imageLogin: (app, host) => apps.imageLogin(app, host),
+    recordDigest: ({ deployment }, digest) =>
+      deployments.recordDigest(deployment.app, deployment.number, digest),
     recordCron: ({ deployment }, entries) =>
       deployments.recordCron(deployment.app, deployment.number, entries),
     freeSpace: () => freeSpace(paths.work, engine),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { healthCheckTypes } from '../domain/app-options.ts';
 import { eventTypes, webhookFormats } from '../domain/outgoing-webhook.ts';
 import { webhookProviders } from '../domain/webhook.ts';
 
@@ -21,6 +22,18 @@ export const envShape = z.object({ env: z.record(z.string(), z.string()) });
 /** `null` removes a variable. */
 export const envChangeShape = z.strictObject({ env: z.record(z.string(), z.string().nullable()) });
 
+/** How an app is started and asked whether it is well; `null` is what its variables, its image or the server say. */
+const servingShape = z.object({
+  port: z.number().nullable(),
+  /** Run through `sh -c`. */
+  command: z.string().nullable(),
+  healthCheck: z.enum(healthCheckTypes).nullable(),
+  /** The path that is to answer 200. */
+  endpoint: z.string().nullable(),
+  /** Seconds until it must be healthy. */
+  startTimeout: z.number().nullable(),
+});
+
 export const appOptionsShape = z.object({
   /** Bytes and cores of each instance; `null` is the server's default. */
   memory: z.number().nullable(),
@@ -30,6 +43,7 @@ export const appOptionsShape = z.object({
   dockerSocket: z.boolean(),
   task: z.boolean(),
   swap: z.enum(['start-first', 'stop-first']).nullable(),
+  ...servingShape.shape,
   volumes: z.array(z.object({ name: z.string(), path: z.string() })),
 });
 
@@ -46,6 +60,9 @@ export const tcpShape = z.object({ app: z.string(), port: z.number() });
 
 export const tcpListShape = z.object({ tcp: z.array(tcpShape) });
 
+/** What is deployed instead of a commit; the digest is known once the registry was asked. */
+const imageSourceShape = z.object({ reference: z.string(), digest: z.string().nullable() });
+
 /** Names of variables; never values. */
 export const envChangesShape = z.object({
   added: z.array(z.string()),
@@ -57,7 +74,9 @@ export const deploymentShape = z.object({
   number: z.number(),
   state: z.string(),
   trigger: z.string(),
+  /** Empty for an image. */
   commit: z.string(),
+  image: imageSourceShape.nullable(),
   subject: z.string(),
   branch: z.string(),
   by: z.string(),
@@ -101,7 +120,9 @@ export const terminalMessageShape = z.strictObject({
 
 export const releaseShape = z.object({
   number: z.number(),
+  /** Empty for an image. */
   commit: z.string(),
+  image: imageSourceShape.nullable(),
   subject: z.string(),
   by: z.string(),
   trigger: z.string(),
@@ -156,7 +177,7 @@ export const cronShape = z.object({
   ),
 });
 
-export const deployAgainShape = z.strictObject({
+const deployAgainShape = z.strictObject({
   kind: z.enum(['restart', 'redeploy']),
   noCache: z.boolean().default(false),
 });
@@ -169,6 +190,23 @@ export const stopShape = z.object({
 
 /** `started: false`: it runs already, as this release. */
 export const startShape = z.object({ number: z.number(), started: z.boolean() });
+
+/** An image of a registry. What is left out of the options stays as it is. */
+const deployImageShape = servingShape
+  .partial()
+  .extend({
+    kind: z.literal('image'),
+    /** `registry.example/shop:1.2`, or with `@sha256:…`. */
+    image: z.string().max(600),
+    /** The login is kept for this app and that registry; `null` forgets it. */
+    login: z
+      .strictObject({ username: z.string().min(1).max(500), password: z.string().min(1).max(20_000) })
+      .nullable()
+      .optional(),
+  })
+  .strict();
+
+export const newDeploymentShape = z.union([deployImageShape, deployAgainShape]);
 
 export const acceptedShape = z.object({ number: z.number() });
 

@@ -1,8 +1,9 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Account } from '../domain/account.ts';
-import type { App } from '../domain/app.ts';
+import type { App, AppName } from '../domain/app.ts';
 import type { Deployment } from '../domain/deployment.ts';
+import { type ImageReference, parseImageReference } from '../domain/image-reference.ts';
 import { UserError } from '../errors.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
 import type { LogReader } from '../store/log-reader.ts';
@@ -10,12 +11,13 @@ import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
 import {
   acceptedShape,
   cancelShape,
-  deployAgainShape,
   deploymentShape,
   deploymentsShape,
+  newDeploymentShape,
 } from './contract.ts';
+import { changed } from './option-routes.ts';
 import { linkNext, pageQuery } from './paging.ts';
-import { describeEnvChanges } from './release-routes.ts';
+import { describeEnvChanges, describeImage } from './release-routes.ts';
 import { sendLog } from './send-log.ts';
 
 export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
@@ -26,6 +28,8 @@ export type DeploymentRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
     app: App,
     again: { kind: 'restart' | 'start' | 'redeploy'; noCache: boolean; by: string },
   ) => Promise<number>;
+  /** Returns the number of the new deployment. */
+  deployImage: (app: AppName, reference: ImageReference, by: string) => Promise<number>;
   /** Returns the number of the new deployment. */
   retry: (app: App, number: number, account: Account) => Promise<number>;
 };
@@ -59,12 +63,15 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
     api.post(
       '/apps/:app/deployments',
       {
-        config: { right: 'deploy', action: 'deploy again', shown: ['kind'] },
-        schema: { params: appParams, body: deployAgainShape, response: { 202: acceptedShape } },
+        config: { right: 'deploy', action: 'deploy', shown: ['kind', 'healthCheck', 'endpoint'] },
+        schema: { params: appParams, body: newDeploymentShape, response: { 202: acceptedShape } },
       },
       async ({ account, params, body }, reply) => {
         const app = await requireApp(deps, account, params.app);
-        const number = await deps.deployAgain(app, { ...body, by: account.name });
+        const number =
+          body.kind === 'image'
+            ? await deployNewImage(deps, app, body, account)
+            : await deps.deployAgain(app, { ...body, by: account.name });
         return reply
           .status(202)
           .header('location', `/api/v1/apps/${app.name}/deployments/${number}`)
@@ -126,6 +133,36 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
   };
 }
 
+/** The options first: whatever comes of the deployment, they are what was asked for. */
+async function deployNewImage(
+  deps: DeploymentRoutesDeps,
+  app: App,
+  {
+    image,
+    login,
+    port,
+    command,
+    healthCheck,
+    endpoint,
+    startTimeout,
+  }: Extract<z.infer<typeof newDeploymentShape>, { kind: 'image' }>,
+  account: Account,
+): Promise<number> {
+  const reference = parseImageReference(image);
+  if ('problem' in reference)
+    throw new UserError(
+      'INVALID',
+      reference.problem,
+      'an image is called like nginx, ghcr.io/ana/shop:1.2 or registry.example:5000/shop@sha256:…',
+    );
+  const options = { port, command, healthCheck, endpoint, startTimeout };
+  if (Object.values(options).some((value) => value !== undefined))
+    await deps.apps.changeOptions(app.name, (now) => changed(now, options));
+  if (login) await deps.apps.setImageLogin(app.name, { host: reference.host, ...login });
+  if (login === null) await deps.apps.forgetImageLogin(app.name, reference.host);
+  return deps.deployImage(app.name, reference, account.name);
+}
+
 function notFound(number: number): UserError {
   return new UserError('NOT_FOUND', `there is no deploy #${number}`, 'list them: gantry deploys');
 }
@@ -136,7 +173,7 @@ function secondsBetween(from: Date, to: Date): number {
 }
 
 function describe(deployment: Deployment): z.infer<typeof deploymentShape> {
-  const { number, state, trigger, commit, subject, branch, by, runs } = deployment;
+  const { number, state, trigger, commit, pull, subject, branch, by, runs } = deployment;
   const { step, reason, supersededBy, rollbackTo, createdAt, startedAt, endedAt } = deployment;
   const end = endedAt ?? new Date();
   return {
@@ -144,6 +181,7 @@ function describe(deployment: Deployment): z.infer<typeof deploymentShape> {
     state,
     trigger,
     commit,
+    image: describeImage(pull),
     subject,
     branch,
     by,

@@ -24,7 +24,7 @@ export function optionRoutes(deps: Pick<AppRoutesDeps, 'apps'>): FastifyPluginAs
         config: {
           right: 'deploy',
           action: 'change options',
-          shown: ['memory', 'cpus', 'network', 'swap'],
+          shown: ['memory', 'cpus', 'network', 'swap', 'healthCheck', 'endpoint'],
         },
         schema: { params: appParams, body: appOptionsChangeShape, response: { 200: appOptionsShape } },
       },
@@ -42,8 +42,9 @@ export function optionRoutes(deps: Pick<AppRoutesDeps, 'apps'>): FastifyPluginAs
   };
 }
 
-function changed(options: AppOptions, change: z.infer<typeof appOptionsChangeShape>): AppOptions {
-  const { memory, cpus, swap, ...rest } = change;
+/** With what is changed; throws when the app cannot have that. */
+export function changed(options: AppOptions, change: z.infer<typeof appOptionsChangeShape>): AppOptions {
+  const { memory, cpus, swap, port, command, healthCheck, endpoint, startTimeout, ...rest } = change;
   if (typeof memory === 'number' && memory < smallestMemory)
     throw new UserError('INVALID', 'memory is at least 6M, which is the least a container can have');
   const result: AppOptions = {
@@ -54,6 +55,11 @@ function changed(options: AppOptions, change: z.infer<typeof appOptionsChangeSha
     ...(memory !== undefined && { memoryBytes: memory ?? undefined }),
     ...(cpus !== undefined && { cpus: cpus ?? undefined }),
     ...(swap !== undefined && { swap: swap ?? undefined }),
+    ...(port !== undefined && { port: port ?? undefined }),
+    ...(command !== undefined && { command: command ?? undefined }),
+    ...(healthCheck !== undefined && { healthCheck: healthCheck ?? undefined }),
+    ...(endpoint !== undefined && { endpoint: endpoint ?? undefined }),
+    ...(startTimeout !== undefined && { startSeconds: startTimeout ?? undefined }),
   };
   const problem = problemWithAppOptions(result);
   if (problem) throw new UserError('INVALID', problem);
@@ -61,9 +67,15 @@ function changed(options: AppOptions, change: z.infer<typeof appOptionsChangeSha
 }
 
 function describe(options: AppOptions): z.infer<typeof appOptionsShape> {
-  const { memoryBytes, cpus, swap, volumes, ...rest } = options;
+  const { memoryBytes, cpus, swap, volumes, port, command, healthCheck, endpoint, startSeconds, ...rest } =
+    options;
   return {
     ...rest,
+    port: port ?? null,
+    command: command ?? null,
+    healthCheck: healthCheck ?? null,
+    endpoint: endpoint ?? null,
+    startTimeout: startSeconds ?? null,
     memory: memoryBytes ?? null,
     cpus: cpus ?? null,
     swap: swap ?? null,

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Account } from '../domain/account.ts';
 import type { App } from '../domain/app.ts';
 import type { EnvChanges } from '../domain/env-changes.ts';
+import type { ImageSource } from '../domain/image-reference.ts';
 import type { Release } from '../domain/release.ts';
 import type { ReleaseStore } from '../store/release-store.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
@@ -61,10 +62,11 @@ export function releaseRoutes(deps: ReleaseRoutesDeps): FastifyPluginAsyncZod {
 }
 
 function describe(app: App, release: Release): z.infer<typeof releaseShape> {
-  const { number, commit, subject, by, trigger, rollbackTo, imageBytes, createdAt, isKept } = release;
+  const { number, commit, pull, subject, by, trigger, rollbackTo, imageBytes, createdAt, isKept } = release;
   return {
     number,
     commit,
+    image: describeImage(pull),
     subject,
     by,
     trigger,
@@ -81,4 +83,8 @@ export function describeEnvChanges(changes: EnvChanges | undefined): z.infer<typ
   if (!changes) return null;
   const { added, changed, removed } = changes;
   return { added: [...added], changed: [...changed], removed: [...removed] };
+}
+
+export function describeImage(pull: ImageSource | undefined): z.infer<typeof releaseShape>['image'] {
+  return pull ? { reference: pull.reference, digest: pull.digest ?? null } : null;
 }

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { cancelShape, deploymentShape, deploymentsShape } from '../api/contract.ts';
 import { shortSha } from '../domain/app.ts';
 import { showEnvChanges } from '../domain/env-changes.ts';
+import { showImageSource } from '../domain/image-reference.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { appName, call, collect, readPatiently } from './api-client.ts';
 import { readNumber } from './deploy-again.ts';
@@ -18,12 +19,12 @@ export async function listDeploys(options: { app?: string; limit?: string; json?
   const deployments = await collect<typeof deploymentsShape, 'deployments'>(path, 'deployments', limit);
   if (options.json) return printJson(deployments);
   printTable(
-    ['DEPLOY', 'STATE', 'TRIGGER', 'COMMIT', 'BY', 'WHEN', 'TOOK', 'WHAT'],
+    ['DEPLOY', 'STATE', 'TRIGGER', 'COMMIT OR IMAGE', 'BY', 'WHEN', 'TOOK', 'WHAT'],
     deployments.map((deployment) => [
       `#${deployment.number}`,
       deployment.state,
       triggerOf(deployment),
-      shortSha(deployment.commit),
+      sourceOf(deployment),
       deployment.by,
       deployment.createdAt,
       secondsOf(deployment.took),
@@ -45,7 +46,8 @@ export async function showDeploy(text: string, options: { app?: string; json?: b
 }
 
 function rows(deployment: ShownDeployment): [string, string][] {
-  const { number, state, step, reason, supersededBy, by, commit, subject, branch, env, runs } = deployment;
+  const { number, state, step, reason, supersededBy, by, commit, image, subject, branch, env, runs } =
+    deployment;
   const all: [string, string | null][] = [
     ['deploy', `#${number}`],
     ['state', state],
@@ -55,6 +57,8 @@ function rows(deployment: ShownDeployment): [string, string][] {
     ['trigger', triggerOf(deployment)],
     ['by', by],
     ['commit', commit],
+    ['image', image && image.reference],
+    ['digest', image && image.digest],
     ['subject', subject],
     ['branch', branch],
     ['variables', env && (showEnvChanges(env) || 'as before')],
@@ -66,6 +70,11 @@ function rows(deployment: ShownDeployment): [string, string][] {
     ['workers', runs > 1 ? `${runs}: it began again after a worker was lost` : null],
   ];
   return all.filter((row): row is [string, string] => row[1] !== null && row[1] !== '');
+}
+
+/** In a word: where it comes from. */
+export function sourceOf({ commit, image }: Pick<ShownDeployment, 'commit' | 'image'>): string {
+  return image ? showImageSource({ ...image, digest: image.digest ?? undefined }) : shortSha(commit);
 }
 
 function triggerOf({ trigger, rollbackTo }: ShownDeployment): string {

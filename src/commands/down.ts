@@ -19,9 +19,13 @@ export async function down(options: { apps?: boolean; deleteData?: boolean }): P
   if (storeId === '') return;
   const engine = new DockerodeEngine({ socketPath: config.dockerSocket });
   const mark = `${labels.store}=${storeId}`;
+  const repository = `gantry-${storeId.slice(0, 6)}/`;
   for (const container of await engine.listContainers(mark)) await engine.stopAndRemove(container.id, 0);
-  for (const image of await engine.listImages(mark)) {
-    for (const name of [...image.tags, image.id]) await engine.removeImage(name);
+  for (const image of await engine.listImages(mark, `${repository}*`)) {
+    const isMade = image.labels[labels.store] === storeId;
+    // What was pulled may have other names, which are somebody else's.
+    const names = isMade ? [...image.tags, image.id] : image.tags.filter((tag) => tag.startsWith(repository));
+    for (const name of names) await engine.removeImage(name);
   }
   for (const network of await engine.listNetworks(mark)) await engine.removeNetwork(network);
   if (options.deleteData)

@@ -28,16 +28,45 @@ type SetFlags = {
   dockerSocket?: boolean;
   task?: boolean;
   swap?: string;
+} & ServingFlags;
+
+/** How an app is started and asked whether it is well; `default` takes one back. */
+export type ServingFlags = {
+  port?: string;
+  command?: string;
+  healthCheckType?: string;
+  endpoint?: string;
+  timeout?: string;
 };
 
+export function readServing({ port, command, healthCheckType, endpoint, timeout }: ServingFlags): Change {
+  return {
+    ...(port !== undefined && { port: port === 'default' ? null : readNumber('ports', port) }),
+    ...(command !== undefined && { command: orNull(command) }),
+    ...(healthCheckType !== undefined && {
+      healthCheck: orNull(healthCheckType) as Options['healthCheck'],
+    }),
+    ...(endpoint !== undefined && { endpoint: orNull(endpoint) }),
+    ...(timeout !== undefined && {
+      startTimeout: timeout === 'default' ? null : readNumber('seconds', timeout),
+    }),
+  };
+}
+
+/** `null` is Cloud Foundry's word for it. */
+function orNull(text: string): string | null {
+  return text === 'default' || text === 'null' ? null : text;
+}
+
 export async function setOptions(app: string, flags: SetFlags): Promise<void> {
-  const change = {
+  const change: Change = {
     ...(flags.network !== undefined && { network: flags.network as Options['network'] }),
     ...(flags.dockerSocket !== undefined && { dockerSocket: flags.dockerSocket }),
     ...(flags.task !== undefined && { task: flags.task }),
     ...(flags.swap !== undefined && {
       swap: flags.swap === 'default' ? null : (flags.swap as NonNullable<Options['swap']>),
     }),
+    ...readServing(flags),
   };
   if (Object.keys(change).length === 0) throw new UsageError('what is to be set? see gantry apps set --help');
   await changeOrShow(encodeURIComponent(app), change, flags.json);
@@ -69,6 +98,11 @@ function rows(options: Options): string[][] {
     ['docker socket', options.dockerSocket ? 'allowed' : 'no'],
     ['task', options.task ? 'yes' : 'no'],
     ['swap', options.swap ?? 'default'],
+    ['port', String(options.port ?? 'default')],
+    ['command', options.command ?? 'default'],
+    ['health check', options.healthCheck ?? 'default'],
+    ['endpoint', options.endpoint ?? 'default'],
+    ['start timeout', options.startTimeout === null ? 'default' : `${options.startTimeout}s`],
     ...options.volumes.map(({ name, path }) => ['volume', `${name}:${path}`]),
   ];
 }
@@ -82,6 +116,6 @@ function readMemory(text: string): number | null {
 }
 
 function readNumber(what: string, text: string): number {
-  if (!/^\d{1,4}(\.\d{1,3})?$/.test(text)) throw new UsageError(`"${text}" is no number of ${what}`);
+  if (!/^\d{1,5}(\.\d{1,3})?$/.test(text)) throw new UsageError(`"${text}" is no number of ${what}`);
   return Number(text);
 }

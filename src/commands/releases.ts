@@ -1,8 +1,8 @@
 import type { z } from 'zod';
 import type { releaseShape, releasesShape } from '../api/contract.ts';
-import { shortSha } from '../domain/app.ts';
 import { showEnvChanges } from '../domain/env-changes.ts';
 import { appName, collect } from './api-client.ts';
+import { sourceOf } from './deploys.ts';
 import { printJson, printTable } from './print.ts';
 
 /** What was live, the newest first, and which of it can be brought back. */
@@ -12,11 +12,11 @@ export async function listReleases(options: { app?: string; json?: boolean }): P
   if (options.json) return printJson(releases);
   if (releases.length === 0) return console.error('nothing was live yet: git push clever main');
   printTable(
-    ['RELEASE', 'STATE', 'COMMIT', 'BY', 'WHEN', 'IMAGE', 'VARIABLES', 'WHAT'],
+    ['RELEASE', 'STATE', 'COMMIT OR IMAGE', 'BY', 'WHEN', 'IMAGE', 'VARIABLES', 'WHAT'],
     releases.map((release) => [
       `v${release.number}`,
       stateOf(release),
-      shortSha(release.commit),
+      sourceOf(release),
       release.by,
       release.createdAt,
       release.imageSize === null ? '' : `${Math.max(1, Math.round(release.imageSize / 1e6))} MB`,

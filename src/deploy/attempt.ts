@@ -5,6 +5,7 @@ import type { CronEntry } from '../domain/cron-file.ts';
 import type { Deployment } from '../domain/deployment.ts';
 import type { GoBack } from '../domain/go-back.ts';
 import type { InjectedFacts } from '../domain/injected-env.ts';
+import type { RegistryLogin } from '../domain/registry-login.ts';
 import type { ReleaseImage } from '../domain/release.ts';
 import type { Endpoint } from '../domain/route.ts';
 import type { Repository } from '../git/repository.ts';
@@ -80,6 +81,10 @@ export type DeployTools = {
   routeApplied: (app: AppName, version: number, limitMs: number, signal: AbortSignal) => Promise<boolean>;
   /** Resolves to true when the replaced containers have nothing in flight, to false at the limit. */
   drained: (app: AppName, limitMs: number) => Promise<boolean>;
+  /** The app's login at a registry, for its own image. */
+  imageLogin: (app: AppName, host: string) => Promise<RegistryLogin | undefined>;
+  /** Remembers what the reference of its image turned out to be. */
+  recordDigest: (attempt: Attempt, digest: string) => Promise<void>;
   workDir: string;
   /** The engine's socket. */
   dockerSocket: string;
@@ -110,4 +115,9 @@ export function memoryOf({ deployment, tools }: Attempt): number {
 export function injectedFacts({ appId, deployment, settings }: Attempt): InjectedFacts {
   const { app, number, commit } = deployment;
   return { appId, app, number, commit, port: settings.port };
+}
+
+/** CC_TASK or the app's option: a deployment runs the container once and serves nothing. */
+export function isTask({ settings, deployment }: Pick<Attempt, 'settings' | 'deployment'>): boolean {
+  return settings.isTask || deployment.options.task;
 }

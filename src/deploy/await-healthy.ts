@@ -14,6 +14,8 @@ const longestPauseMs = 250;
 const answerTimeoutMs = 5000;
 /** An app that has not answered by then may be a mistake; the pusher need not wait for the deadline to see which. */
 const sayWhyAfterMs = 5000;
+/** A process that is only to run has to do so for a moment: one that cannot ends at once. */
+const runsForMs = 1000;
 
 /** A command that does not exist is a failed start, whenever it shows. */
 export type Unhealthy = Problem & { step: 'start' | 'health check' };
@@ -53,7 +55,8 @@ async function instanceHealthy(
 ): Promise<Unhealthy | undefined> {
   const { settings, log, tools, signal } = attempt;
   const began = performance.now();
-  const deadline = began + tools.limits.healthTimeoutMs;
+  const timeoutMs = settings.startTimeoutMs ?? tools.limits.healthTimeoutMs;
+  const deadline = began + timeoutMs;
   const watching = new AbortController();
   const exit = new AbortController();
   let exited: ContainerState | 'gone' | undefined;
@@ -69,6 +72,13 @@ async function instanceHealthy(
     const checks = healthChecks(settings, attempt.tcpPort !== undefined);
     /** What each check that has not succeeded yet saw last. */
     const unhealthy = new Map<HealthCheck, Symptom>(checks.map((check) => [check, { kind: 'refused' }]));
+    if (settings.healthCheck === 'process') {
+      await pause(runsForMs, AbortSignal.any([signal, exit.signal]));
+      signal.throwIfAborted();
+      if (exited) return await explain(attempt, candidate, unhealthy, { kind: 'exited', state: exited }, 0);
+      await log.detail(`${label}it runs, which is all that is asked of it`);
+      if (checks.length === 0) return undefined;
+    }
     let pauseMs = firstPauseMs;
     let saidWhy = false;
     for (let tries = 1; ; tries += 1) {
@@ -104,7 +114,7 @@ async function instanceHealthy(
           performance.now() - began,
         );
         await log.detail(
-          `${label}not yet: ${[reason, ...details].join(', ')}; waiting up to ${seconds(tools.limits.healthTimeoutMs)}`,
+          `${label}not yet: ${[reason, ...details].join(', ')}; waiting up to ${seconds(timeoutMs)}`,
         );
       }
       await pause(pauseMs, AbortSignal.any([signal, exit.signal]));

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BuildResult } from '../docker/engine.ts';
-import { shortSha } from '../domain/app.ts';
 import { labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
+import { showImageSource } from '../domain/image-reference.ts';
 import { buildEnv } from '../domain/injected-env.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import { safeText } from '../domain/safe-text.ts';
@@ -101,25 +101,29 @@ export async function reuseImage(
 
 export function imageIsGone({ deployment }: Attempt): Problem {
   const { rollbackTo } = deployment;
+  const again = deployment.pull ? 'pull it again' : 'build it again';
   return rollbackTo === undefined
-    ? { reason: 'its image is gone from the engine', hints: ['build it again: gantry redeploy'] }
+    ? { reason: 'its image is gone from the engine', hints: [`${again}: gantry redeploy`] }
     : {
         reason: `the image of v${rollbackTo} is gone from the engine`,
-        hints: [`build its commit again: gantry deploys retry ${rollbackTo}`],
+        hints: [`${again}: gantry deploys retry ${rollbackTo}`],
       };
 }
 
 /** The name of the image this deployment makes. */
 export function imageTag({ deployment, tools }: Attempt): string {
-  return `gantry-${tools.storeTag}/${deployment.app}:v${deployment.number}-${shortSha(deployment.commit)}`;
+  const { app, number, commit, pull } = deployment;
+  const version = pull ? (pull.digest ?? '').replace('sha256:', '') : commit;
+  return `gantry-${tools.storeTag}/${app}:v${number}-${version.slice(0, 7)}`;
 }
 
 export function objectLabels({ deployment, tools }: Attempt): Record<string, string> {
+  const { app, number, commit, pull } = deployment;
   return {
     [labels.store]: tools.storeId,
-    [labels.app]: deployment.app,
-    [labels.release]: String(deployment.number),
-    [labels.commit]: deployment.commit,
+    [labels.app]: app,
+    [labels.release]: String(number),
+    ...(pull ? { [labels.image]: showImageSource(pull) } : { [labels.commit]: commit }),
   };
 }
 

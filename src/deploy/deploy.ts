@@ -1,51 +1,53 @@
 import type { DeployOutcome, Problem, Step } from '../domain/deployment.ts';
-import type { Attempt } from './attempt.ts';
+import { type Attempt, isTask } from './attempt.ts';
 import { awaitHealthy } from './await-healthy.ts';
-import { buildImage, reuseImage } from './build-image.ts';
+import { buildImage, imageIsGone, reuseImage } from './build-image.ts';
 import { type Checkout, checkOut } from './check-out.ts';
 import { runFailedHook, runSucceededHook } from './container-hooks.ts';
 import { beginFreeing, problemWithDisk } from './disk-space.ts';
 import { problemWithAccess, problemWithPort, warnOfAccess } from './host-access.ts';
+import { pullImage, withPortOf } from './pull-image.ts';
 import { readCron } from './read-cron.ts';
 import { logInToRegistry } from './registry-login.ts';
 import { runHostHook } from './run-hook.ts';
-import { isTask, resumeTask, runTask, type TaskResult } from './run-task.ts';
+import { resumeTask, runTask, type TaskResult } from './run-task.ts';
 import { preparePlace, startCandidate } from './start-candidate.ts';
 import { makeRoom } from './stop-first.ts';
 import { reportDrain, switchRoute } from './switch-route.ts';
 import { keepForALook } from './troubleshoot.ts';
 
 /**
- * Makes a commit live, or says why not. Until the route is switched nothing touches what serves, and a candidate that
+ * Makes a commit or an image live, or says why not. Until the route is switched nothing touches what serves, and a candidate that
  * is not kept removes itself, whether a step fails, throws or is aborted.
  */
-export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
-  const { hooks } = attempt.settings;
+export async function deploy(asked: Attempt): Promise<DeployOutcome> {
+  const { hooks } = asked.settings;
+  const isPulled = asked.deployment.pull !== undefined;
 
-  const notAllowed = problemWithAccess(attempt);
-  if (notAllowed) return failed('checkout', notAllowed);
-  // A task listens on nothing.
-  const takenPort = isTask(attempt) ? undefined : await problemWithPort(attempt);
-  if (takenPort) return failed('checkout', takenPort);
-  const full = await problemWithDisk(attempt);
-  if (full) return failed('build', full);
-  await warnOfAccess(attempt);
+  const notAllowed = problemWithAccess(asked);
+  if (notAllowed) return failed(isPulled ? 'pull' : 'checkout', notAllowed);
+  const portKnown = !isPulled || asked.settings.isPortGiven;
+  const takenPort = portKnown ? await problemWithPort(asked) : undefined;
+  if (takenPort) return failed(isPulled ? 'pull' : 'checkout', takenPort);
+  const full = await problemWithDisk(asked);
+  if (full) return failed(isPulled ? 'pull' : 'build', full);
+  await warnOfAccess(asked);
 
-  if (isTask(attempt)) {
-    const resumed = await resumeTask(attempt);
+  if (isTask(asked)) {
+    const resumed = await resumeTask(asked);
     if (resumed) return endOfTask(resumed);
   }
 
-  const place = preparePlace(attempt);
+  const place = preparePlace(asked);
   place.catch(() => {}); // whoever awaits it below learns of it; a deployment that fails before does not need it
 
-  const source = needsCheckout(attempt) ? await checkOut(attempt) : { checkout: undefined };
+  const source = needsCheckout(asked) ? await checkOut(asked) : { checkout: undefined };
   if ('problem' in source) return failed('checkout', source.problem);
   await using checkout = source.checkout;
 
-  const made = await makeImage(attempt, checkout);
+  const made = await makeImage(asked, checkout);
   if ('failure' in made) return made.failure;
-  const { image } = made;
+  const { image, attempt } = made;
 
   const preRun = checkout && (await runHostHook(attempt, 'pre-run hook', hooks.preRun, checkout));
   if (preRun) return failed('pre-run hook', preRun);
@@ -91,15 +93,16 @@ export async function deploy(attempt: Attempt): Promise<DeployOutcome> {
 
 /** A rollback takes all it needs from its release, so that it works without git; only the hooks want to see the files. */
 function needsCheckout({ deployment, settings }: Attempt): boolean {
+  if (deployment.pull) return false;
   if (deployment.rollbackTo === undefined) return true;
   return settings.hooks.preRun !== undefined || settings.hooks.runFailed !== undefined;
 }
 
-/** Builds the commit; for a restart and a rollback, the image is the one of the release that is started anew. */
-async function makeImage(
-  attempt: Attempt,
-  checkout: Checkout | undefined,
-): Promise<{ image: string } | { failure: DeployOutcome }> {
+/** What is to run, and the attempt with all that is known since. */
+type Made = { image: string; attempt: Attempt } | { failure: DeployOutcome };
+
+/** Builds the commit or pulls the image; for a restart and a rollback, the image is the one of the release that is started anew. */
+async function makeImage(attempt: Attempt, checkout: Checkout | undefined): Promise<Made> {
   const { deployment, settings, tools } = attempt;
   const { hooks } = settings;
   if (checkout && deployment.rollbackTo === undefined) {
@@ -109,7 +112,13 @@ async function makeImage(
   }
   if (deployment.image !== undefined) {
     const reused = await reuseImage(attempt, deployment.image);
-    return 'problem' in reused ? { failure: failed('start', reused.problem) } : reused;
+    if ('problem' in reused) return { failure: failed('start', reused.problem) };
+    return deployment.pull ? readPort(attempt, reused.image) : { ...reused, attempt };
+  }
+  if (deployment.pull) {
+    const pulled = await pullImage(attempt);
+    if ('problem' in pulled) return { failure: failed('pull', pulled.problem) };
+    return readPort(pulled.attempt, pulled.image);
   }
   if (!checkout) throw new Error('there are no files to build');
 
@@ -123,7 +132,18 @@ async function makeImage(
   if ('problem' in build) return { failure: failed('build', build.problem) };
 
   const postBuild = await runHostHook(attempt, 'post-build hook', hooks.postBuild, checkout);
-  return postBuild ? { failure: failed('post-build hook', postBuild) } : build;
+  return postBuild ? { failure: failed('post-build hook', postBuild) } : { ...build, attempt };
+}
+
+/** Only with the image at hand it is known where it listens. */
+async function readPort(asked: Attempt, image: string): Promise<Made> {
+  const facts = await asked.tools.engine.inspectImage(image);
+  if (!facts) return { failure: failed('start', imageIsGone(asked)) };
+  const found = isTask(asked) ? { attempt: asked } : withPortOf(asked, facts);
+  if ('problem' in found) return { failure: failed('pull', found.problem) };
+  const { attempt } = found;
+  const taken = asked.settings.isPortGiven ? undefined : await problemWithPort(attempt);
+  return taken ? { failure: failed('pull', taken) } : { image, attempt };
 }
 
 function endOfTask(result: TaskResult): DeployOutcome {

@@ -4,19 +4,31 @@ import type { AppSettings } from '../domain/app-settings.ts';
 import type { Symptom } from './explain-unhealthy.ts';
 
 /** One question to a container that has to be answered well before traffic goes there. */
-export type HealthCheck = { name: string; port: number } & ({ kind: 'http'; path: string } | { kind: 'tcp' });
+export type HealthCheck = { name: string; port: number } & (
+  | { kind: 'http'; path: string }
+  /** Of the HTTP port, which may well speak something else. */
+  | { kind: 'port' }
+  | { kind: 'tcp' }
+);
 
 /**
  * Every path of the app, `/` when it names none. An app with a TCP service must take connections there, too; it may well
- * speak no HTTP, so it is asked for a path only if it names one.
+ * speak no HTTP, so it is asked for a path only if it names one. Of one that is only to run, nothing is asked.
  */
 export function healthChecks(
-  { healthPaths, port, tcpPort }: Pick<AppSettings, 'healthPaths' | 'port' | 'tcpPort'>,
+  {
+    healthPaths,
+    healthCheck,
+    port,
+    tcpPort,
+  }: Pick<AppSettings, 'healthPaths' | 'healthCheck' | 'port' | 'tcpPort'>,
   hasTcp: boolean,
 ): HealthCheck[] {
   const paths = healthPaths.length > 0 || hasTcp ? healthPaths : ['/'];
+  const http = paths.map((path): HealthCheck => ({ name: `GET ${path}`, kind: 'http', port, path }));
   return [
-    ...paths.map((path): HealthCheck => ({ name: `GET ${path}`, kind: 'http', port, path })),
+    ...(healthCheck === 'http' ? http : []),
+    ...(healthCheck === 'port' ? [{ name: `port ${port}`, kind: 'port', port } as const] : []),
     ...(hasTcp ? [{ name: `TCP ${tcpPort}`, kind: 'tcp', port: tcpPort } as const] : []),
   ];
 }

@@ -1,6 +1,6 @@
 import { labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
-import type { Attempt } from './attempt.ts';
+import { type Attempt, isTask } from './attempt.ts';
 import { listeningSockets } from './listening-sockets.ts';
 
 /** What an app asks of the machine but may not have. Known before anything is done. */
@@ -34,7 +34,8 @@ export function hostPorts({ settings, tcpPort }: Attempt): number[] {
 /** A port of the machine that the app needs and somebody else has. */
 export async function problemWithPort(attempt: Attempt): Promise<Problem | undefined> {
   const { deployment, tools } = attempt;
-  if (deployment.options.network !== 'host') return undefined;
+  // A task listens on nothing.
+  if (deployment.options.network !== 'host' || isTask(attempt)) return undefined;
   const listeners = await listeningSockets(process.pid);
   const taken = hostPorts(attempt).filter((port) => listeners.some((listener) => listener.port === port));
   if (taken.length === 0) return undefined;

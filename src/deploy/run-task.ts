@@ -9,11 +9,6 @@ import { specsOf } from './start-candidate.ts';
 import { confirmSwitch, releaseImage, reportDrain } from './switch-route.ts';
 import { tellSpecs } from './troubleshoot.ts';
 
-/** CC_TASK or the app's option: a deployment runs the container once and serves nothing. */
-export function isTask({ settings, deployment }: Pick<Attempt, 'settings' | 'deployment'>): boolean {
-  return settings.isTask || deployment.options.task;
-}
-
 export type TaskResult = { ranMs: number } | { problem: Problem };
 
 /** Runs the container to its end, its output in the log; with exit code 0 it becomes a release without a route. */

@@ -128,7 +128,9 @@ export async function resumeServing(tools: DeployTools, app: AppName, limitMs: n
 /** It has been healthy before, so any answer on any of its ports will do, and at the limit none. */
 async function answers({ address, port, tcpPort = port }: Endpoint, limitMs: number): Promise<void> {
   const deadline = performance.now() + limitMs;
-  const checks = [false, true].flatMap((hasTcp) => healthChecks({ healthPaths: [], port, tcpPort }, hasTcp));
+  const checks = [false, true].flatMap((hasTcp) =>
+    healthChecks({ healthPaths: [], healthCheck: 'http', port, tcpPort }, hasTcp),
+  );
   while (performance.now() < deadline) {
     const limit = timeoutSignal(Math.min(5000, limitMs));
     const seen = await Promise.all(checks.map((check) => probe(address, check, limit)));

@@ -89,16 +89,15 @@ export type SweptImages = {
 export async function sweepImages(facts: SweepFacts, app: AppName): Promise<SweptImages> {
   const numbers = [...(await facts.releases(app))].sort((a, b) => b - a);
   const kept = new Set(numbers.slice(0, facts.keepReleases));
-  const images = (await facts.engine.listImages(`${labels.app}=${app}`)).filter(
-    (image) => image.labels[labels.store] === facts.storeId,
-  );
+  const repository = `gantry-${facts.storeTag}/${app}`;
+  const images = await facts.engine.listImages(`${labels.app}=${app}`, repository);
   const desired = await facts.desired(app);
   let isDone = true;
   const freed = new Set<number>();
   const there = new Set<number>();
   for (const image of images) {
-    const tag = image.tags.find((name) => name.includes(`/${app}:v`));
-    for (const name of image.tags.length > 0 ? image.tags : [image.id]) {
+    const tag = image.tags.find((name) => name.startsWith(`${repository}:v`));
+    for (const name of namesIn(facts, image, app)) {
       const number = Number(/:v(\d+)-/.exec(name)?.[1] ?? image.labels[labels.release]);
       there.add(number);
       if (kept.has(number)) continue;
@@ -116,6 +115,19 @@ export async function sweepImages(facts: SweepFacts, app: AppName): Promise<Swep
   for (const number of numbers.slice(Math.max(rememberedReleases, facts.keepReleases)))
     await facts.forgetRelease(app, number);
   return { freed: numbers.filter((number) => freed.has(number)).sort((a, b) => a - b), isDone };
+}
+
+/** What was pulled has no labels of ours, may have names that others gave it, and may be the image of several apps. */
+function namesIn(
+  { storeId, storeTag }: SweepFacts,
+  image: { id: string; tags: string[]; labels: Record<string, string> },
+  app: AppName,
+): string[] {
+  const isMadeHere = image.labels[labels.store] === storeId && image.labels[labels.app] === app;
+  if (isMadeHere && image.tags.length === 0) return [image.id];
+  const isOfApp = (tag: string): boolean => tag.startsWith(`gantry-${storeTag}/${app}:`);
+  const isOurs = (tag: string): boolean => tag.startsWith(`gantry-${storeTag}/`);
+  return image.tags.filter((tag) => isOfApp(tag) || (isMadeHere && !isOurs(tag)));
 }
 
 /** Deletes the data of volumes that were to go, unless a container of theirs is still there or about to be. */

@@ -8,9 +8,14 @@ import type { Candidate } from './start-candidate.ts';
 const keptMs = 15 * 60_000;
 
 /** What is not as usual about the containers to be started; with CC_TROUBLESHOOT all about them. */
-export async function tellSpecs({ settings, log }: Attempt, specs: readonly ContainerSpec[]): Promise<void> {
+export async function tellSpecs(
+  { settings, deployment, log }: Attempt,
+  specs: readonly ContainerSpec[],
+): Promise<void> {
   if (settings.runCommand !== undefined)
-    await log.detail('running CC_RUN_COMMAND instead of the command of the image');
+    await log.detail(
+      `running ${deployment.options.command === undefined ? 'CC_RUN_COMMAND' : 'the command it was given'} instead of the command of the image`,
+    );
   if (!settings.troubleshoot) return;
   for (const { name, image, network, address, memoryBytes = 0 } of specs) {
     await log.detail(`container ${name} of ${image}`);

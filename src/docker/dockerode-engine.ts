@@ -1,5 +1,6 @@
 import type { ImageInspectInfo } from 'dockerode';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
+import type { ImageReference } from '../domain/image-reference.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import { ensureNetwork, networksOverlapping, removeNetwork } from './app-network.ts';
 import { BuildCacheTrimmer, BuildContextSweeper } from './build-cache.ts';
@@ -13,11 +14,15 @@ import type {
   ImageFacts,
   LoginResult,
   NetworkFacts,
+  PullProgress,
+  PullRequest,
+  PullResult,
   StartResult,
 } from './engine.ts';
 import { defaultSocketPath, EngineClient } from './engine-client.ts';
 import { type ExecOptions, execCommand } from './exec-command.ts';
 import { followOutput } from './follow-output.ts';
+import { pullImage, resolveImage } from './pull-image.ts';
 import { checkLogin } from './registry-access.ts';
 import { removeContainer } from './remove-container.ts';
 import { startAgain, startContainer } from './start-container.ts';
@@ -158,10 +163,40 @@ export class DockerodeEngine implements Engine {
     throw new Error(`could not remove the image ${reference}: ${removed.refusal.message}`);
   }
 
-  async listImages(label: string): Promise<{ id: string; tags: string[]; labels: Record<string, string> }[]> {
-    const images = await this.#client.call('listing images', (docker, abortSignal) =>
-      docker.listImages({ filters: { label: [label] }, abortSignal }),
+  async resolveImage(
+    reference: ImageReference,
+    credentials: RegistryLogin | undefined,
+    signal: AbortSignal,
+  ): ReturnType<Engine['resolveImage']> {
+    return await resolveImage(this.#client, reference, credentials, signal);
+  }
+
+  async pullImage(
+    request: PullRequest,
+    report: (progress: PullProgress) => void,
+    signal: AbortSignal,
+  ): Promise<PullResult> {
+    return await pullImage(this.#client, request, report, signal);
+  }
+
+  async architecture(): Promise<string> {
+    const { Arch } = await this.#client.call('asking for its version', (docker) => docker.version());
+    return Arch;
+  }
+
+  async listImages(
+    label: string,
+    name: string,
+  ): Promise<{ id: string; tags: string[]; labels: Record<string, string> }[]> {
+    const kinds: Record<string, string[]>[] = [{ label: [label] }, { reference: [name] }];
+    const lists = await Promise.all(
+      kinds.map((filters) =>
+        this.#client.call('listing images', (docker, abortSignal) =>
+          docker.listImages({ filters, abortSignal }),
+        ),
+      ),
     );
+    const images = [...new Map(lists.flat().map((image) => [image.Id, image])).values()];
     return images.map((image) => ({
       id: image.Id,
       tags: (image.RepoTags ?? []).filter((tag) => tag !== '<none>:<none>'),
@@ -302,11 +337,19 @@ export class DockerodeEngine implements Engine {
   }
 }
 
-function imageFacts({ Id, Size, Config }: ImageInspectInfo): ImageFacts {
+function imageFacts({ Id, Size, Config, Architecture, RootFS }: ImageInspectInfo): ImageFacts {
   // The types know lists only; the engine says null for none.
   const lists: unknown[] = [Config.Cmd, Config.Entrypoint, Config.OnBuild];
   const hasCommand = lists.some((list) => Array.isArray(list) && list.length > 0);
-  return { id: Id, bytes: Size, workingDir: Config.WorkingDir || '/', hasCommand };
+  return {
+    id: Id,
+    bytes: Size,
+    workingDir: Config.WorkingDir || '/',
+    hasCommand,
+    architecture: Architecture,
+    layers: RootFS?.Layers?.length ?? 0,
+    exposedPorts: Object.keys((Config.ExposedPorts as object | null | undefined) ?? {}),
+  };
 }
 
 function isAtLeast(version: string, oldest: string): boolean {

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
+import type { ImageReference } from '../domain/image-reference.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import type { TerminalSize } from '../domain/terminal.ts';
 
@@ -28,8 +29,33 @@ export type BuildResult =
   | { ok: true; imageId: string; sizeBytes: number; steps: number; cachedSteps: number }
   | { ok: false; reason: string; command?: string; exitCode?: number };
 
-/** `workingDir` is absolute. `hasCommand`: it can be started as it is, or an `ONBUILD` may see to it. */
-export type ImageFacts = { id: string; bytes: number; workingDir: string; hasCommand: boolean };
+export type ImageFacts = {
+  id: string;
+  bytes: number;
+  /** Absolute. */
+  workingDir: string;
+  /** It can be started as it is, or an `ONBUILD` may see to it. */
+  hasCommand: boolean;
+  /** As `arm64`. */
+  architecture: string;
+  layers: number;
+  /** As `80/tcp`. */
+  exposedPorts: readonly string[];
+};
+
+export type PullRequest = {
+  /** With the digest. */
+  reference: ImageReference & { digest: string };
+  /** The name it gets here; else nothing is left of where it came from. */
+  tag: string;
+  /** Only the registry it belongs to is told. */
+  credentials?: RegistryLogin;
+};
+
+export type PullProgress = { layers: number; layersDone: number; bytes: number; bytesInAll: number };
+
+/** A refusal of the registry, or of the engine about what the registry sent, in a few words. */
+export type PullResult = { ok: true } | { ok: false; reason: string; wantsLogin?: boolean };
 
 export type LoginResult = { ok: true } | { ok: false; reason: string };
 
@@ -67,6 +93,20 @@ export interface Engine {
   ): Promise<BuildResult>;
   /** `undefined`: there is none. */
   inspectImage(reference: string): Promise<ImageFacts | undefined>;
+  /** Asks the registry what an image is now. */
+  resolveImage(
+    reference: ImageReference,
+    credentials: RegistryLogin | undefined,
+    signal: AbortSignal,
+  ): Promise<{ ok: true; digest: string } | Extract<PullResult, { ok: false }>>;
+  /** Aborting the signal ends the download. What is here already is not sent again, but the registry is asked. */
+  pullImage(
+    request: PullRequest,
+    report: (progress: PullProgress) => void,
+    signal: AbortSignal,
+  ): Promise<PullResult>;
+  /** Of the machine, as `amd64`. */
+  architecture(): Promise<string>;
   /** Where it keeps images, as a path on its machine. */
   storageFolder(): Promise<string>;
   /**
@@ -80,7 +120,11 @@ export interface Engine {
   tagImage(reference: string, tag: string): Promise<boolean>;
   /** Removes a tag; the layers go with the last one. Fine when it does not exist. False: a container uses it. */
   removeImage(reference: string): Promise<boolean>;
-  listImages(label: string): Promise<{ id: string; tags: string[]; labels: Record<string, string> }[]>;
+  /** Those with the label, and those with a name as `name`, in which a `*` stands for anything but a slash. */
+  listImages(
+    label: string,
+    name: string,
+  ): Promise<{ id: string; tags: string[]; labels: Record<string, string> }[]>;
 
   /** Creates the bridge network unless it exists. `false`: the subnet overlaps another network. */
   ensureNetwork(

@@ -39,8 +39,19 @@ export async function checkLogin(
 /** What the legacy builder is told of the one registry; it gives it to no other. docker-modem's own is not URL-safe. */
 export function registryConfig({ host, username, password }: RegistryLogin): Record<string, string> {
   const config = JSON.stringify({ [serverAddress(host)]: { username, password } });
-  const encoded = Buffer.from(config).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
-  return { 'X-Registry-Config': encoded };
+  return { 'X-Registry-Config': urlSafe(config) };
+}
+
+/** What the engine gives the one registry it asks for an image; anybody may ask without. */
+export function registryAuth(login: RegistryLogin | undefined): Record<string, string> {
+  if (login === undefined) return {};
+  const { host, username, password } = login;
+  const config = JSON.stringify({ username, password, serveraddress: serverAddress(host) });
+  return { 'X-Registry-Auth': urlSafe(config) };
+}
+
+function urlSafe(text: string): string {
+  return Buffer.from(text).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
 }
 
 /** The engine knows Docker Hub by the address of an API that is long gone. */

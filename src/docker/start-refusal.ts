@@ -29,6 +29,7 @@ export function explainInitExit(exitCode: number | undefined, output: readonly s
 
 function explainExec(command: string, cause: string): string | undefined {
   if (/not found|no such file/i.test(cause)) {
+    if (command === 'sh') return 'the image has no sh, which a command given to Gantry is run with';
     return `cannot start "${command}": it is not in the image, or its interpreter is not`;
   }
   if (/permission denied/i.test(cause)) return `cannot start "${command}": the file is not executable`;

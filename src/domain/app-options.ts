@@ -15,7 +15,21 @@ export type AppOptions = {
   /** `undefined`: start first where two releases can run side by side. */
   swap: 'start-first' | 'stop-first' | undefined;
   volumes: readonly AppVolume[];
+  /** The one the app listens on. `undefined`: what its variables say, or its image. */
+  port: number | undefined;
+  /** Instead of what its variables or its image say, through `sh -c`. */
+  command: string | undefined;
+  /** `undefined`: as is usual for where the app comes from. */
+  healthCheck: HealthCheckType | undefined;
+  /** The path of a check over HTTP. */
+  endpoint: string | undefined;
+  /** How long a new container may take to become healthy. `undefined`: what the server gives every app. */
+  startSeconds: number | undefined;
 };
+
+/** Cloud Foundry's: `port` takes connections, `http` answers 200, `process` has not ended. */
+export const healthCheckTypes = ['port', 'http', 'process'] as const;
+export type HealthCheckType = (typeof healthCheckTypes)[number];
 
 /** Data that outlives the containers of an app: a named volume of the engine, mounted at an absolute path. */
 export type AppVolume = { name: string; path: string };
@@ -35,6 +49,11 @@ const defaults: AppOptions = {
   task: false,
   swap: undefined,
   volumes: [],
+  port: undefined,
+  command: undefined,
+  healthCheck: undefined,
+  endpoint: undefined,
+  startSeconds: undefined,
 };
 
 /** Which of two releases has to be running when the other one is started or stopped. */
@@ -51,6 +70,7 @@ export function swapOrder(options: AppOptions): { order: SwapOrder; because: str
 }
 
 const mostVolumes = 20;
+const longestStart = 600;
 
 /** Why an app cannot have the volume. */
 export function problemWithVolume({ name, path }: AppVolume): string | undefined {
@@ -89,7 +109,7 @@ export function showMemory(bytes: number): string {
 
 /** Why an app cannot have them. */
 export function problemWithAppOptions(options: AppOptions): string | undefined {
-  const { instances, cpus, network, volumes } = options;
+  const { instances, cpus, network, volumes, port, command, endpoint, startSeconds } = options;
   if (!Number.isInteger(instances) || instances < 1 || instances > mostInstances)
     return `an app has 1 to ${mostInstances} instances`;
   if (cpus !== undefined && !(cpus >= 0.01 && cpus <= 512)) return 'cpus is a number of cores from 0.01 on';
@@ -98,5 +118,18 @@ export function problemWithAppOptions(options: AppOptions): string | undefined {
   if (options.swap === 'start-first' && network === 'host')
     return 'an app in the network of the host swaps stop-first: two releases cannot have one port';
   if (volumes.length > mostVolumes) return `an app has at most ${mostVolumes} volumes`;
+  if (port !== undefined && !(Number.isInteger(port) && port >= 1 && port <= 65535))
+    return 'a port is a number from 1 to 65535';
+  if (command !== undefined && (command.trim() === '' || command.length > 10_000 || command.includes('\0')))
+    return 'a command has 1 to 10 000 characters';
+  if (endpoint !== undefined && !isHealthPath(endpoint))
+    return 'an endpoint is a path like /healthz, without spaces';
+  if (startSeconds !== undefined && !(startSeconds >= 1 && startSeconds <= longestStart))
+    return `the time to start is 1 to ${longestStart} seconds`;
   return undefined;
+}
+
+/** A path that can be asked for as it is. */
+export function isHealthPath(path: string): boolean {
+  return /^\/(?!\/)[\x21-\x7e]{0,2000}$/.test(path);
 }

@@ -1,3 +1,4 @@
+import { type AppOptions, type HealthCheckType, isHealthPath } from './app-options.ts';
 import { canonicalIpv6Subnet, problemWithIpv6Subnet } from './ipv6-subnet.ts';
 import { dockerHub, parseRegistryHost } from './registry-login.ts';
 
@@ -14,6 +15,8 @@ export type AppSettings = {
   dockerfile: string;
   builder: 'buildkit' | 'legacy';
   port: number;
+  /** Somebody said so; else it is the usual one, and an image may know better. */
+  isPortGiven: boolean;
   /** It wants the Docker socket, which an administrator has to allow. */
   mountDockerSocket: boolean;
   /** Of the app's network, besides its IPv4 addresses. */
@@ -22,6 +25,9 @@ export type AppSettings = {
   tcpPort: number;
   /** All of them must answer 200; none when the app does not say which. */
   healthPaths: readonly string[];
+  healthCheck: HealthCheckType;
+  /** How long a new container may take to become healthy. `undefined`: what the server gives every app. */
+  startTimeoutMs: number | undefined;
   /** The login at a registry with private base images. Half of one is a login that fails. */
   registry:
     | { host: string; username: string | undefined; password: string | undefined; isStrict: boolean }
@@ -86,8 +92,7 @@ export function parseAppSettings(
 
   const healthPaths = healthNames(env).map((name) => {
     const path = given(name) ?? '/';
-    if (!/^\/(?!\/)[\x21-\x7e]{0,2000}$/.test(path))
-      problems.push(`${name} must be a path like /healthz, without spaces`);
+    if (!isHealthPath(path)) problems.push(`${name} must be a path like /healthz, without spaces`);
     return path;
   });
 
@@ -107,10 +112,13 @@ export function parseAppSettings(
       dockerfile,
       builder: buildx === 'true' ? 'buildkit' : 'legacy',
       port: port ?? defaultPort,
+      isPortGiven: given(portName) !== undefined,
       mountDockerSocket: flag('CC_MOUNT_DOCKER_SOCKET'),
       ipv6Subnet: ipv6 === undefined ? undefined : canonicalIpv6Subnet(ipv6),
       tcpPort: tcpPort ?? defaultTcpPort,
       healthPaths: [...new Set(healthPaths)],
+      healthCheck: 'http',
+      startTimeoutMs: undefined,
       registry:
         username === undefined && password === undefined
           ? undefined
@@ -126,6 +134,24 @@ export function parseAppSettings(
         runFailed: given('CC_RUN_FAILED_HOOK'),
       },
     },
+  };
+}
+
+/**
+ * With what is decided about the app besides its variables, which comes first. An image that says nothing of paths need
+ * not speak HTTP: it is enough that it takes connections, as on Cloud Foundry.
+ */
+export function withOptions(settings: AppSettings, options: AppOptions, isPulled: boolean): AppSettings {
+  const { port, command, healthCheck, endpoint, startSeconds } = options;
+  const healthPaths = endpoint === undefined ? settings.healthPaths : [endpoint];
+  const usual: HealthCheckType = isPulled && healthPaths.length === 0 ? 'port' : 'http';
+  return {
+    ...settings,
+    ...(port !== undefined && { port, isPortGiven: true }),
+    ...(command !== undefined && { runCommand: command }),
+    healthPaths,
+    healthCheck: healthCheck ?? usual,
+    startTimeoutMs: startSeconds === undefined ? undefined : startSeconds * 1000,
   };
 }
 

@@ -9,6 +9,8 @@ export const labels = {
   /** On a container that runs a command once. */
   task: 'gantry.task',
   commit: 'gantry.commit',
+  /** Reference and digest of what was pulled. */
+  image: 'gantry.image',
   /** Kept for a while when it fails, for somebody to look at it. */
   troubleshoot: 'gantry.troubleshoot',
   /** The ports of the machine that a container in its network listens on, with spaces between them. */

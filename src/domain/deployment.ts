@@ -1,9 +1,10 @@
-import type { AppName, CommitSha } from './app.ts';
+import type { AppName } from './app.ts';
 import type { AppOptions } from './app-options.ts';
 import type { EnvChanges } from './env-changes.ts';
+import type { Source } from './source.ts';
 
 /** What started a deployment. */
-export type Trigger = 'push' | 'webhook' | 'redeploy' | 'restart' | 'start' | 'retry' | 'rollback';
+export type Trigger = 'push' | 'image' | 'webhook' | 'redeploy' | 'restart' | 'start' | 'retry' | 'rollback';
 
 export type DeploymentState = 'queued' | 'running' | 'live' | 'failed' | 'cancelled' | 'superseded';
 
@@ -11,15 +12,14 @@ export function isFinal(state: DeploymentState): boolean {
   return state !== 'queued' && state !== 'running';
 }
 
-/** One attempt to make a commit live, numbered per app. */
-export type Deployment = {
+/** One attempt to make a commit or an image live, numbered per app. */
+export type Deployment = Source & {
   app: AppName;
   number: number;
   state: DeploymentState;
   trigger: Trigger;
-  commit: CommitSha;
   subject: string;
-  /** The branch the commit was pushed to. */
+  /** The branch the commit was pushed to; empty for an image. */
   branch: string;
   /** Where the branch stood when the push began; all zeros for a new branch. */
   oldSha: string;
@@ -28,7 +28,7 @@ export type Deployment = {
   noCache: boolean;
   /** The app's options as they were when it was asked for. */
   options: AppOptions;
-  /** The image of the release that is started anew; without one, the commit is built. */
+  /** The image of the release that is started anew; without one, the commit is built or the image pulled. */
   image: string | undefined;
   /** The release whose image, variables and options are to be live again. */
   rollbackTo: number | undefined;
@@ -53,6 +53,7 @@ export type Deployment = {
 export type Step =
   | 'checkout'
   | 'registry login'
+  | 'pull'
   | 'pre-build hook'
   | 'build'
   | 'post-build hook'

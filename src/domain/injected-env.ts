@@ -7,6 +7,7 @@ export type InjectedFacts = {
   app: string;
   /** Of the deployment, and of the release it makes. */
   number: number;
+  /** Empty for an image. */
   commit: string;
   port: number;
 };
@@ -54,8 +55,7 @@ function common({ appId, app, number, commit, port }: InjectedFacts): Record<str
     APP_ID: appId,
     CC_APP_NAME: app,
     CC_DEPLOYMENT_ID: String(number),
-    CC_COMMIT_ID: commit,
-    COMMIT_ID: commit,
+    ...(commit !== '' && { CC_COMMIT_ID: commit, COMMIT_ID: commit }),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { AppName } from './app.ts';
 import type { Deployment, DeploymentState } from './deployment.ts';
 import { showRemoteUrl } from './remote-url.ts';
+import { noCommit } from './source.ts';
 
 /** What is told to the outside. `webhook.test` comes only when somebody asks for it. */
 export const eventTypes = [
@@ -63,6 +64,8 @@ export type EventPayload = {
     number: number | null;
     state: DeploymentState | null;
     commit: string | null;
+    /** What was deployed instead of a commit; the digest is known once the registry was asked. */
+    image: { reference: string; digest: string | null } | null;
     subject: string | null;
     branch: string | null;
     trigger: string | null;
@@ -117,7 +120,7 @@ export function eventsOf(
 
 /** What is only known at the end is not in an event from before it, however late that is sent. */
 function payloadOf(type: EventType, event: StoredEvent, deployment: Deployment, url: string): EventPayload {
-  const { commit, subject, branch, trigger, by, step, reason, supersededBy, rollbackTo } = deployment;
+  const { commit, pull, subject, branch, trigger, by, step, reason, supersededBy, rollbackTo } = deployment;
   const isOver = event.state !== 'queued' && event.state !== 'running';
   return {
     type,
@@ -126,7 +129,8 @@ function payloadOf(type: EventType, event: StoredEvent, deployment: Deployment, 
       app: event.app,
       number: event.number,
       state: event.state,
-      commit,
+      commit: commit === noCommit ? null : commit,
+      image: pull ? { reference: pull.reference, digest: pull.digest ?? null } : null,
       subject,
       branch,
       trigger,
@@ -149,6 +153,7 @@ export function testPayload(scope: WebhookScope, url: string | null, at: Date): 
       number: null,
       state: null,
       commit: null,
+      image: null,
       subject: null,
       branch: null,
       trigger: null,

@@ -1,14 +1,15 @@
-import type { AppName, CommitSha } from './app.ts';
+import type { AppName } from './app.ts';
 import type { AppOptions } from './app-options.ts';
 import type { CronEntry } from './cron-file.ts';
 import type { Trigger } from './deployment.ts';
 import type { EnvChanges } from './env-changes.ts';
+import type { Source } from './source.ts';
 
 /** An image of the engine. */
 export type ReleaseImage = { name: string; id: string | undefined; bytes: number | undefined };
 
-/** Immutable, numbered result of a deployment that went live: image + variables + commit. Deployment #43 makes release v43. */
-export type Release = {
+/** Immutable, numbered result of a deployment that went live: image + variables + where that image came from. Deployment #43 makes release v43. */
+export type Release = Source & {
   app: AppName;
   number: number;
   image: string;
@@ -17,7 +18,6 @@ export type Release = {
   imageBytes: number | undefined;
   /** False once its image is gone from the engine. */
   isKept: boolean;
-  commit: CommitSha;
   subject: string;
   by: string;
   trigger: Trigger;

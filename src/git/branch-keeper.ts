@@ -1,5 +1,6 @@
 import { type AppName, type CommitSha, parseCommitSha } from '../domain/app.ts';
 import type { Deployment } from '../domain/deployment.ts';
+import { noCommit } from '../domain/source.ts';
 import type { Logger } from '../logger.ts';
 import type { RefReport, RefUpdate } from './push.ts';
 import type { Repositories } from './repositories.ts';
@@ -66,7 +67,8 @@ export class BranchKeeper {
    * pushed again, where git would say "Everything up-to-date", and its correction without force.
    */
   async follow({ app, trigger, branch, commit }: Deployment): Promise<void> {
-    if (trigger === 'push' || branch === '' || !(await this.#repositories.exists(app))) return;
+    if (trigger === 'push' || branch === '' || commit === noCommit || !(await this.#repositories.exists(app)))
+      return;
     const repository = this.#repositories.open(app);
     const ref = `refs/heads/${branch}`;
     const now = await repository.readRef(ref);

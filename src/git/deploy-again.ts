@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { App } from '../domain/app.ts';
+import { asGiven } from '../domain/image-reference.ts';
 import { UserError } from '../errors.ts';
 import type { DeployQueue } from '../queue/deploy-queue.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
@@ -16,29 +17,31 @@ export type DeployAgainDeps = {
 export type Again = { kind: 'restart' | 'start' | 'redeploy'; noCache: boolean; by: string };
 
 /**
- * Asks for the live commit once more, with today's variables and options: `restart` and `start` in new containers of the
- * image it has, `redeploy` built again. Returns the number of the deployment; throws for an app that has nothing live.
+ * Asks for the live commit or image once more, with today's variables and options: `restart` and `start` in new
+ * containers of the image it has, `redeploy` built again, or what its reference means by now. Returns the number of the
+ * deployment; throws for an app that has nothing live.
  */
 export function deployAgain(deps: DeployAgainDeps): (app: App, again: Again) => Promise<number> {
   return async (app, { kind, noCache, by }) => {
     const release = app.live === undefined ? undefined : await deps.releases.get(app.name, app.live);
     if (!release)
       throw new UserError('CONFLICT', `${app.name} has nothing live to ${kind}`, 'git push clever main');
-    const { commit, subject, image } = release;
+    const { commit, pull, subject, image } = release;
     const { number } = await deps.deployments.request({
       app: app.name,
       requestId: randomUUID(),
       trigger: kind,
       commit,
+      pull: kind === 'redeploy' ? pull && asGiven(pull) : pull,
       subject,
-      branch: app.branch,
+      branch: pull ? '' : app.branch,
       oldSha: commit,
       by,
       noCache,
       image: kind === 'redeploy' ? undefined : image,
     });
     await deps.queue.wake(app.name);
-    await deps.repositories.open(app.name).pin(String(number), commit);
+    if (!pull) await deps.repositories.open(app.name).pin(String(number), commit);
     return number;
   };
 }

@@ -1,7 +1,8 @@
-import { type AppName, shortSha } from '../domain/app.ts';
+import type { AppName } from '../domain/app.ts';
 import type { DeploymentState } from '../domain/deployment.ts';
 import type { LogLine } from '../domain/log-line.ts';
 import { safeText } from '../domain/safe-text.ts';
+import { showSource } from '../domain/source.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
 import type { LogReader } from '../store/log-reader.ts';
 
@@ -64,7 +65,7 @@ async function sayQueued(
     (other) => other.number < number && other.state === 'running',
   );
   const because = running
-    ? `#${running.number} (${shortSha(running.commit)}, ${safeText(running.by, 40)}) is being deployed, ` +
+    ? `#${running.number} (${showSource(running)}, ${safeText(running.by, 40)}) is being deployed, ` +
       `${Math.round((Date.now() - (running.startedAt ?? running.createdAt).getTime()) / 1000)}s so far`
     : 'waiting for a free worker';
   await say({ kind: 'heading', text: `Deploy #${number} of ${app} is queued: ${because}` });

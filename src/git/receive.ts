@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { type App, shortSha } from '../domain/app.ts';
+import { type App, type CommitSha, shortSha } from '../domain/app.ts';
 import type { RecordAudit } from '../domain/audit.ts';
 import { type Deployment, type DeploymentState, isFinal } from '../domain/deployment.ts';
 import { type LogLine, renderLogLine } from '../domain/log-line.ts';
 import { safeText } from '../domain/safe-text.ts';
+import { showSource } from '../domain/source.ts';
 import type { DeployQueue } from '../queue/deploy-queue.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
@@ -41,7 +42,9 @@ export function receivePushes(deps: ReceiveDeps): ReceivePush {
       createdAt: new Date(),
     };
     const live = app.live === undefined ? undefined : await deps.releases.get(app.name, app.live);
-    const decision = decidePush(push.updates, push.options, { branch: app.branch, liveCommit: live?.commit });
+    // An image is live: what can be deployed again is the commit that was live before it.
+    const liveCommit = live?.pull ? await branchHead(deps, app) : live?.commit;
+    const decision = decidePush(push.updates, push.options, { branch: app.branch, liveCommit });
     // A push that is refused leaves no app behind.
     if (!known && decision.refs.some((ref) => ref.kind !== 'refuse')) {
       await deps.apps.create(push.app);
@@ -58,6 +61,11 @@ export function receivePushes(deps: ReceiveDeps): ReceivePush {
     }
     return reports;
   };
+}
+
+async function branchHead({ repositories }: ReceiveDeps, app: App): Promise<CommitSha | undefined> {
+  if (app.branch === '' || !(await repositories.exists(app.name))) return undefined;
+  return repositories.open(app.name).readRef(`refs/heads/${app.branch}`);
 }
 
 type PushedRef = {
@@ -100,6 +108,7 @@ async function deployRef(
     requestId: randomUUID(),
     trigger: kind === 'deploy' ? 'push' : 'redeploy',
     commit,
+    pull: undefined,
     subject,
     branch,
     oldSha: update.oldSha,
@@ -192,7 +201,7 @@ async function tellMissed(deps: ReceiveDeps, app: App, current: number, say: Say
     const how = deployment.state === 'live' ? 'went live' : (deployment.reason ?? deployment.state);
     await say({
       kind: 'detail',
-      text: `while you were away: deploy #${deployment.number} (${shortSha(deployment.commit)}${what}) ${safeText(how, 150)}`,
+      text: `while you were away: deploy #${deployment.number} (${showSource(deployment)}${what}) ${safeText(how, 150)}`,
     });
     await deps.deployments.markReported(app.name, deployment.number);
   }
@@ -207,6 +216,13 @@ async function tellSuperseded(deps: ReceiveDeps, deployment: Deployment, say: Sa
     await say({
       kind: 'hint',
       text: `#${newer.number} is a rollback to v${newer.rollbackTo} by ${by}: push again once that is not wanted any more`,
+    });
+    return;
+  }
+  if (newer.pull) {
+    await say({
+      kind: 'hint',
+      text: `#${newer.number} is the image ${showSource(newer)}: push again once that is not wanted any more`,
     });
     return;
   }

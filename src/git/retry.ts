@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto';
 import type { Account } from '../domain/account.ts';
 import { type App, shortSha } from '../domain/app.ts';
 import { isFinal } from '../domain/deployment.ts';
+import { showSource } from '../domain/source.ts';
 import { UserError } from '../errors.ts';
 import type { DeployAgainDeps } from './deploy-again.ts';
 import type { RollBack } from './roll-back.ts';
 
 /**
- * Asks once more for what a deployment was to make live, with the variables and options of now: its commit, built, or
- * for a rollback its release. Returns the number of the new deployment.
+ * Asks once more for what a deployment was to make live, with the variables and options of now: its commit, built, its
+ * image, by the digest it had if that is known, or for a rollback its release. Returns the number of the new deployment.
  */
 export function retry(
   deps: DeployAgainDeps & { rollBack: RollBack },
@@ -32,17 +33,19 @@ export function retry(
     if (old.rollbackTo !== undefined && old.state !== 'live')
       return (await deps.rollBack(app, old.rollbackTo, account)).number;
 
-    const { commit, subject, branch, noCache } = old;
+    const { commit, pull, subject, branch, noCache } = old;
     const desired = await deployments.desired(app.name);
-    if (desired && !isFinal(desired.state) && desired.commit === commit)
+    if (desired && !isFinal(desired.state) && showSource(desired) === showSource(old))
       throw new UserError(
         'CONFLICT',
-        `${shortSha(commit)} is being deployed as #${desired.number}`,
+        `${showSource(old)} is being deployed as #${desired.number}`,
         `gantry logs --app ${app.name} --deploy ${desired.number}`,
       );
     const isThere =
-      (await repositories.exists(app.name)) && (await repositories.open(app.name).commitInfo(commit));
-    if (!isThere)
+      !pull &&
+      (await repositories.exists(app.name)) &&
+      (await repositories.open(app.name).commitInfo(commit));
+    if (!pull && !isThere)
       throw new UserError(
         'CONFLICT',
         `the commit ${shortSha(commit)} of deploy #${number} is not in the repository any more`,
@@ -53,6 +56,7 @@ export function retry(
       requestId: randomUUID(),
       trigger: 'retry',
       commit,
+      pull,
       subject,
       branch,
       oldSha: old.oldSha,
@@ -61,7 +65,7 @@ export function retry(
       image: undefined,
     });
     await queue.wake(app.name);
-    await repositories.open(app.name).pin(String(asked.number), commit);
+    if (!pull) await repositories.open(app.name).pin(String(asked.number), commit);
     return asked.number;
   };
 }

@@ -57,8 +57,9 @@ export function rollBack(deps: RollBackDeps): RollBack {
       requestId: randomUUID(),
       trigger: 'rollback',
       commit: release.commit,
+      pull: release.pull,
       subject: release.subject,
-      branch: app.branch,
+      branch: release.pull ? '' : app.branch,
       oldSha: live.commit,
       by: account.name,
       noCache: false,
@@ -94,11 +95,11 @@ function noSuchRelease(app: App, target: number | 'previous'): UserError {
     : new UserError('NOT_FOUND', `${app.name} has no release v${target}`, 'list them: gantry releases');
 }
 
-function imageIsFreed({ number }: Release): UserError {
+function imageIsFreed({ number, pull }: Release): UserError {
   return new UserError(
     'CONFLICT',
     `the image of v${number} is gone: those of the last releases are kept (GANTRY_KEEP_RELEASES)`,
-    `build its commit again: gantry deploys retry ${number}`,
+    `${pull ? 'pull it' : 'build its commit'} again: gantry deploys retry ${number}`,
   );
 }
 

@@ -1,18 +1,17 @@
-import type { Attempt, DeployTools } from '../deploy/attempt.ts';
+import { type Attempt, type DeployTools, isTask } from '../deploy/attempt.ts';
 import { deploy } from '../deploy/deploy.ts';
 import { DeployLog } from '../deploy/deploy-log.ts';
-import { isTask } from '../deploy/run-task.ts';
 import { stopApp } from '../deploy/stop-app.ts';
 import { resumeServing } from '../deploy/stop-first.ts';
 import { confirmSwitch, reportDrain } from '../deploy/switch-route.ts';
 import type { AppName } from '../domain/app.ts';
-import { shortSha } from '../domain/app.ts';
-import { type AppSettings, parseAppSettings } from '../domain/app-settings.ts';
+import { type AppSettings, parseAppSettings, withOptions } from '../domain/app-settings.ts';
 import { type Deployment, type DeployOutcome, type StopCause, Stopped } from '../domain/deployment.ts';
 import { type EnvChanges, envChanges, showEnvChanges } from '../domain/env-changes.ts';
 import { maskValues } from '../domain/mask.ts';
 import type { Release } from '../domain/release.ts';
 import { safeText } from '../domain/safe-text.ts';
+import { showSource } from '../domain/source.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { AppStore } from '../store/app-store.ts';
@@ -64,7 +63,7 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
   const deployment = await deps.deployments.claim(app, lease.fence, deps.maxRuns);
   if (!deployment) return 'nothing to do';
   const logger = deps.logger.child({ app, deployment: deployment.number });
-  logger.info({ commit: deployment.commit, run: deployment.runs }, 'deployment started');
+  logger.info({ source: showSource(deployment), run: deployment.runs }, 'deployment started');
   const end = (outcome: Ending): Promise<boolean> =>
     deps.deployments.finish(app, deployment.number, lease.fence, outcome);
 
@@ -193,6 +192,7 @@ async function begin(run: Run & { live: Release | undefined }): Promise<DeployOu
   const back = rollbackTo === undefined ? '' : `back to v${rollbackTo}, `;
   const again = {
     push: '',
+    image: '',
     webhook: ', by webhook',
     redeploy: ' again',
     restart: ', restarted',
@@ -201,17 +201,18 @@ async function begin(run: Run & { live: Release | undefined }): Promise<DeployOu
     rollback: '',
   };
   await log.heading(
-    `Deploy #${deployment.number} of ${deployment.app}: ${back}${shortSha(deployment.commit)}${subject}${again[deployment.trigger]}`,
+    `Deploy #${deployment.number} of ${deployment.app}: ${back}${showSource(deployment)}${subject}${again[deployment.trigger]}`,
   );
   if (live?.rollbackTo !== undefined && rollbackTo === undefined)
     await log.detail(
-      `live now: v${live.number}, which is v${live.rollbackTo} (${shortSha(live.commit)}) again since ${safeText(live.by, 40)} rolled back`,
+      `live now: v${live.number}, which is v${live.rollbackTo} (${showSource(live)}) again since ${safeText(live.by, 40)} rolled back`,
     );
   if (rollbackTo !== undefined) {
     const changes = deployment.envChanges && showEnvChanges(deployment.envChanges);
     const variables = changes ? `, variables against v${live?.number}: ${safeText(changes, 300)}` : '';
     await log.detail(`with the image of v${rollbackTo}: nothing is built${variables}`);
   }
+  await tellOtherSource(run);
   const parsed = parseAppSettings(run.appEnv);
   if ('problems' in parsed) {
     return {
@@ -221,7 +222,31 @@ async function begin(run: Run & { live: Release | undefined }): Promise<DeployOu
       details: parsed.problems.slice(1),
     };
   }
-  return deploy({ ...run, settings: parsed.settings });
+  const settings = withOptions(parsed.settings, deployment.options, deployment.pull !== undefined);
+  return deploy({ ...run, settings });
+}
+
+/** An app may be an image today and a repository tomorrow, and options that fitted the one need not fit the other. */
+async function tellOtherSource({
+  deployment,
+  live,
+  log,
+}: Run & { live: Release | undefined }): Promise<void> {
+  if (!live || deployment.rollbackTo !== undefined) return;
+  if ((live.pull === undefined) === (deployment.pull === undefined)) return;
+  await log.detail(
+    deployment.pull
+      ? `until now the app is built from git (v${live.number}, ${showSource(live)}); a push takes it back there`
+      : `until now the app is the image ${showSource(live)} (v${live.number}); from now on it is built from git`,
+  );
+  const { port, command, healthCheck, endpoint } = deployment.options;
+  const inForce = Object.entries({ port, command, 'health check': healthCheck, endpoint })
+    .filter(([, value]) => value !== undefined)
+    .map(([name]) => name);
+  if (inForce.length > 0)
+    await log.detail(
+      `still in force: its ${inForce.join(', ')} (gantry apps set ${deployment.app} takes back what is no good for it, with "default")`,
+    );
 }
 
 /** The worker that switched the route died before it could say so: the new release serves, only the ending is missing. */
@@ -240,7 +265,7 @@ async function resumeSwitched(run: Run, deps: RunDeps): Promise<DeployOutcome> {
 function settingsOf(run: Run): AppSettings {
   const parsed = parseAppSettings(run.appEnv);
   if ('problems' in parsed) throw new Error(parsed.problems.join('; '));
-  return parsed.settings;
+  return withOptions(parsed.settings, run.deployment.options, run.deployment.pull !== undefined);
 }
 
 async function servingRelease(deps: RunDeps, deployment: Deployment): Promise<number | undefined> {

@@ -7,7 +7,7 @@ import { removeOneOff, runInTerminal, runOneOff } from '../deploy/run-one-off.ts
 import { isHandedOn } from '../deploy/run-task.ts';
 import type { TerminalLink } from '../deploy/serve-terminal.ts';
 import type { AppName } from '../domain/app.ts';
-import { parseAppSettings } from '../domain/app-settings.ts';
+import { parseAppSettings, withOptions } from '../domain/app-settings.ts';
 import { Stopped } from '../domain/deployment.ts';
 import { maskValues } from '../domain/mask.ts';
 import { safeText } from '../domain/safe-text.ts';
@@ -140,7 +140,7 @@ export class TaskWorker {
     const attempt: Attempt = {
       deployment: { ...deployment, options },
       appId: await apps.id(app),
-      settings: parsed.settings,
+      settings: withOptions(parsed.settings, options, deployment.pull !== undefined),
       tcpPort: undefined,
       appEnv,
       serving: live,

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { App, AppName } from '../domain/app.ts';
 import { type AppOptions, readAppOptions } from '../domain/app-options.ts';
+import type { RegistryLogin } from '../domain/registry-login.ts';
 import { keys, type StoreEvent } from './keys.ts';
 import type { Sealer } from './sealing.ts';
 
@@ -82,6 +83,29 @@ export class AppStore {
     for (const [name, token] of Object.entries(sealed))
       env[name] = this.#sealer.open(token, context(app, name));
     return env;
+  }
+
+  /** The app's login at a registry, for images of its own that are there. */
+  async imageLogin(app: AppName, host: string): Promise<RegistryLogin | undefined> {
+    const sealed = await this.#redis.hget(keys.imageLogins(app), host);
+    if (!sealed) return undefined;
+    const login = JSON.parse(this.#sealer.open(sealed, context(app, `image login ${host}`))) as {
+      username: string;
+      password: string;
+    };
+    return { host, ...login };
+  }
+
+  async setImageLogin(app: AppName, { host, username, password }: RegistryLogin): Promise<void> {
+    const sealed = this.#sealer.seal(
+      JSON.stringify({ username, password }),
+      context(app, `image login ${host}`),
+    );
+    await this.#redis.hset(keys.imageLogins(app), host, sealed);
+  }
+
+  async forgetImageLogin(app: AppName, host: string): Promise<void> {
+    await this.#redis.hdel(keys.imageLogins(app), host);
   }
 
   /** Changes with every change of a variable. */

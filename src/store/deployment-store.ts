@@ -14,7 +14,7 @@ import { parseSealedEnv } from './sealed-env.ts';
 /** A new deployment as a push or a person asks for it. */
 export type DeploymentRequest = Pick<
   Deployment,
-  'app' | 'trigger' | 'commit' | 'subject' | 'branch' | 'oldSha' | 'by' | 'noCache' | 'image'
+  'app' | 'trigger' | 'commit' | 'pull' | 'subject' | 'branch' | 'oldSha' | 'by' | 'noCache' | 'image'
 > & {
   /** Instead of the variables and options of now, those of that release. */
   rollbackTo?: number;
@@ -35,13 +35,15 @@ export class DeploymentStore {
 
   /**
    * Makes the deployment the one the app should have, superseding an older one that still waits.
-   * When the same commit is already on its way, nothing is made and that one is returned with `attached`.
+   * When the same commit or digest is already on its way, nothing is made and that one is returned with `attached`.
    * Going back to a release that is forgotten makes number 0, which is none.
    */
   async request(request: DeploymentRequest): Promise<{ number: number; attached: boolean }> {
-    const { app, requestId, ...fields } = request;
+    const { app, requestId, pull, ...fields } = request;
     const stored = {
       ...fields,
+      pullReference: pull?.reference ?? '',
+      pullDigest: pull?.digest ?? '',
       noCache: fields.noCache ? '1' : '',
       image: fields.image ?? '',
       rollbackTo: String(fields.rollbackTo ?? ''),
@@ -159,6 +161,11 @@ export class DeploymentStore {
     )) as number | string;
     if (typeof answer === 'string') return { cancelled: answer };
     return answer < 0 ? 'stale' : { version: answer };
+  }
+
+  /** What the reference of its image turned out to be. Should it begin again, it is the same. */
+  async recordDigest(app: AppName, number: number, digest: string): Promise<void> {
+    await this.#redis.hset(keys.deployment(app, number), 'pullDigest', digest);
   }
 
   /** For the release this deployment may make. */
@@ -337,7 +344,10 @@ function parseDeployment(app: AppName, number: number, fields: Record<string, st
     number,
     state: fields.state as DeploymentState,
     trigger: fields.trigger as Trigger,
-    commit: fields.commit as CommitSha,
+    commit: (fields.commit ?? '') as CommitSha,
+    pull: fields.pullReference
+      ? { reference: fields.pullReference, digest: fields.pullDigest || undefined }
+      : undefined,
     subject: fields.subject ?? '',
     branch: fields.branch ?? '',
     oldSha: fields.oldSha ?? '',
@@ -391,8 +401,13 @@ if made then return {tonumber(made), 0} end
 local desired = redis.call('HGET', appKey, 'desired')
 if desired then
   local depKey = depPrefix .. desired
-  local old = redis.call('HMGET', depKey, 'state', 'commit', 'trigger', 'cancel', 'rollbackTo')
+  local old = redis.call('HMGET', depKey, 'state', 'commit', 'trigger', 'cancel', 'rollbackTo', 'pullDigest', 'options')
   local isSame = old[2] == fields.commit and old[3] == fields.trigger and (old[5] or '') == fields.rollbackTo
+  -- What a tag means may have changed since it was looked up.
+  if fields.commit == '' then
+    local isAsWanted = (old[7] or '') == (redis.call('HGET', appKey, 'options') or '')
+    isSame = isSame and isAsWanted and fields.pullDigest ~= '' and old[6] == fields.pullDigest
+  end
   if (old[1] == 'queued' or old[1] == 'running') and isSame and not old[4] then
     return {tonumber(desired), 1}
   end
@@ -477,8 +492,8 @@ if old then
 end
 redis.call('SET', routeKey, cjson.encode(route))
 redis.call('HSET', depKey, 'routeBefore', old or '', 'liveBefore', redis.call('HGET', appKey, 'live') or '', 'stoppedBefore', redis.call('HGET', appKey, 'stopped') or '')
-local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env', 'options', 'cron', 'trigger', 'rollbackTo', 'envChanges')
-redis.call('HSET', releaseKey, 'image', image, 'imageId', imageId, 'imageBytes', imageBytes, 'trigger', dep[7], 'rollbackTo', dep[8] or '', 'envChanges', dep[9] or '', 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'options', dep[5] or '', 'cron', dep[6] or '', 'createdAt', now)
+local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env', 'options', 'cron', 'trigger', 'rollbackTo', 'envChanges', 'pullReference', 'pullDigest')
+redis.call('HSET', releaseKey, 'image', image, 'imageId', imageId, 'imageBytes', imageBytes, 'trigger', dep[7], 'rollbackTo', dep[8] or '', 'envChanges', dep[9] or '', 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'options', dep[5] or '', 'cron', dep[6] or '', 'pullReference', dep[10] or '', 'pullDigest', dep[11] or '', 'createdAt', now)
 redis.call('ZADD', releasesKey, number, number)
 if back ~= '' then
   goBack(appKey, envKey, cjson.decode(back), 'from', 'to')

@@ -11,6 +11,8 @@ export const keys = {
   /** `app.volume` whose data are to be deleted once nothing uses them. */
   doomedVolumes: `${prefix}:doomed-volumes`,
   env: (app: AppName) => `${prefix}:env:${app}`,
+  /** Host of a registry to the app's login there. */
+  imageLogins: (app: AppName) => `${prefix}:image-logins:${app}`,
   deployment: (app: AppName, number: number) => `${prefix}:dep:${app}:${number}`,
   release: (app: AppName, number: number) => `${prefix}:release:${app}:${number}`,
   releases: (app: AppName) => `${prefix}:releases:${app}`,

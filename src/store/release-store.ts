@@ -26,7 +26,10 @@ export class ReleaseStore {
       imageId: fields.imageId || undefined,
       imageBytes: fields.imageBytes ? Number(fields.imageBytes) : undefined,
       isKept: !fields.freedAt,
-      commit: fields.commit as CommitSha,
+      commit: (fields.commit ?? '') as CommitSha,
+      pull: fields.pullReference
+        ? { reference: fields.pullReference, digest: fields.pullDigest || undefined }
+        : undefined,
       subject: fields.subject ?? '',
       by: fields.by ?? '',
       trigger: (fields.trigger ?? 'push') as Trigger,

@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { shortSha } from '../domain/app.ts';
+import { showImageSource } from '../domain/image-reference.ts';
 import type { EventPayload, WebhookFormat } from '../domain/outgoing-webhook.ts';
 import { safeText } from '../domain/safe-text.ts';
 
@@ -44,7 +45,9 @@ const suppressEmbeds = 4;
 function sentence({ type, data }: EventPayload, escape: (text: string) => string): string {
   const part = (text: string | null, length: number): string => escape(safeText(text ?? '', length));
   const { app, number, url } = data;
-  const what = `${data.commit === null ? '' : shortSha(data.commit)}${data.subject ? ` "${part(data.subject, 70)}"` : ''}`;
+  const image = data.image && showImageSource({ ...data.image, digest: data.image.digest ?? undefined });
+  const source = image ? part(image, 300) : data.commit === null ? '' : shortSha(data.commit);
+  const what = `${source}${data.subject ? ` "${part(data.subject, 70)}"` : ''}`;
   const name = part(app, 50);
   const deploy = `${name}: deploy #${number}`;
   const by = data.by ? ` by ${part(data.by, 40)}` : '';

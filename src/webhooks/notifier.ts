@@ -197,6 +197,7 @@ export class Notifier {
     const { scope, url, format, provider } = webhook;
     const secrets = await this.#deps.outgoing.secrets(scope, webhook.id);
     if (format === 'status') {
+      if (payload.data.commit === null) return { done: 'not sent: it is about an image' };
       const isOld = await this.#isOvertaken(payload.data);
       return isOld ? { done: isOld } : statusRequest(provider ?? '', url, secrets[0] ?? '', payload);
     }

@@ -243,6 +243,7 @@ export class WebhookReceiver {
       requestId: `webhook ${app.name} ${delivery.id} ${attempt}`,
       trigger: 'webhook',
       commit: event.commit,
+      pull: undefined,
       subject: event.subject,
       branch,
       oldSha: (await branchHead(app.name, branch)) ?? noBranch,
@@ -272,7 +273,8 @@ export class WebhookReceiver {
     const isOnItsWay = desired?.state === 'queued' || desired?.state === 'running';
     if (live?.commit === event.commit && !isOnItsWay)
       return { reason: `${shortSha(event.commit)} is live already`, isOld: false };
-    const latest = isOnItsWay ? desired.commit : live?.commit;
+    const current = isOnItsWay ? desired : live;
+    const latest = current?.pull ? undefined : current?.commit;
     if (latest === undefined || latest === event.commit || event.before === latest) return undefined;
     return (await isAncestor(app.name, event.commit, latest))
       ? { reason: `${shortSha(latest)}, which is newer, came before it`, isOld: true }

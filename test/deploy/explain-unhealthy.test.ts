@@ -101,15 +101,27 @@ test('of several paths every failing one is named with what it did', () => {
 
 test('an app with a TCP service is asked there, and for a path only if it names one', () => {
   const names = (healthPaths: string[], hasTcp: boolean): string[] =>
-    healthChecks({ healthPaths, port: 8080, tcpPort: 4040 }, hasTcp).map(({ name }) => name);
+    healthChecks({ healthPaths, healthCheck: 'http', port: 8080, tcpPort: 4040 }, hasTcp).map(
+      ({ name }) => name,
+    );
   expect(names([], false)).toEqual(['GET /']);
   expect(names(['/a', '/b'], false)).toEqual(['GET /a', 'GET /b']);
   expect(names([], true)).toEqual(['TCP 4040']);
   expect(names(['/a'], true)).toEqual(['GET /a', 'TCP 4040']);
 });
 
+test('Cloud Foundry’s other checks ask no path', () => {
+  const names = (healthCheck: 'port' | 'process', hasTcp: boolean): string[] =>
+    healthChecks({ healthPaths: ['/a'], healthCheck, port: 8080, tcpPort: 4040 }, hasTcp).map(
+      ({ name }) => name,
+    );
+  expect(names('port', false)).toEqual(['port 8080']);
+  expect(names('process', false)).toEqual([]);
+  expect(names('process', true)).toEqual(['TCP 4040']);
+});
+
 test('nothing behind the TCP port is explained with what listens instead', () => {
-  const [tcp] = healthChecks({ healthPaths: [], port: 8080, tcpPort: 4040 }, true);
+  const [tcp] = healthChecks({ healthPaths: [], healthCheck: 'http', port: 8080, tcpPort: 4040 }, true);
   const problem = explainUnhealthy(
     { kind: 'refused' },
     {

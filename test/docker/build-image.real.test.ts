@@ -27,7 +27,7 @@ describe.each(builders)('a build with %s', (builder) => {
     expect(result.ok && result.steps).toBe(steps.length);
     expect((await run.printed(tag, ['cat', '/mark', '/hello'])).toString()).toBe('built\nhi');
     expect(await run.engine.inspectImage(tag)).toMatchObject({ workingDir: '/' });
-    expect(await run.engine.listImages(run.label)).toContainEqual({
+    expect(await run.engine.listImages(run.label, 'gantry-test/nothing')).toContainEqual({
       id: result.ok ? result.imageId : '',
       tags: [tag],
       labels: expect.objectContaining(run.labels),

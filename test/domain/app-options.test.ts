@@ -24,6 +24,12 @@ describe('options of an app', () => {
     [{ instances: 1.5 }, '1 to 6 instances'],
     [{ cpus: 0 }, 'cores'],
     [{ cpus: Number.NaN }, 'cores'],
+    [{ port: 0 }, 'from 1 to 65535'],
+    [{ port: 65_536 }, 'from 1 to 65535'],
+    [{ command: '  ' }, 'characters'],
+    [{ endpoint: 'healthz' }, 'a path'],
+    [{ endpoint: '//elsewhere' }, 'a path'],
+    [{ startSeconds: 601 }, '1 to 600 seconds'],
     [{ network: 'host', instances: 2 } as const, 'one instance'],
     [{ network: 'host', swap: 'start-first' } as const, 'stop-first'],
   ])('%j is refused', (change, problem) => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { parseAppSettings } from '../../src/domain/app-settings.ts';
+import { readAppOptions } from '../../src/domain/app-options.ts';
+import { parseAppSettings, withOptions } from '../../src/domain/app-settings.ts';
 
 const settings = (env: Record<string, string>) => {
   const parsed = parseAppSettings(env);
@@ -15,6 +16,7 @@ describe('what an app says about itself', () => {
       dockerfile: 'Dockerfile',
       builder: 'buildkit',
       port: 8080,
+      isPortGiven: false,
       mountDockerSocket: false,
       ipv6Subnet: undefined,
       tcpPort: 4040,
@@ -22,6 +24,8 @@ describe('what an app says about itself', () => {
       troubleshoot: false,
       runCommand: undefined,
       healthPaths: [],
+      healthCheck: 'http',
+      startTimeoutMs: undefined,
       hooks: {
         preBuild: undefined,
         postBuild: undefined,
@@ -30,6 +34,29 @@ describe('what an app says about itself', () => {
         runFailed: undefined,
       },
     });
+  });
+
+  test('options come before variables; an image is asked for a path only if one is named', () => {
+    const none = readAppOptions(undefined);
+    const said = settings({ CC_DOCKER_EXPOSED_HTTP_PORT: '9000', CC_RUN_COMMAND: 'one' });
+    expect(withOptions(said, none, true)).toMatchObject({
+      port: 9000,
+      runCommand: 'one',
+      healthCheck: 'port',
+    });
+    expect(withOptions(said, none, false)).toMatchObject({ healthCheck: 'http', startTimeoutMs: undefined });
+    const options = { ...none, port: 7000, command: 'two', endpoint: '/up', startSeconds: 90 };
+    expect(withOptions(said, options, true)).toMatchObject({
+      port: 7000,
+      isPortGiven: true,
+      runCommand: 'two',
+      healthCheck: 'http',
+      healthPaths: ['/up'],
+      startTimeoutMs: 90_000,
+    });
+    const paths = settings({ CC_HEALTH_CHECK_PATH: '/well' });
+    expect(withOptions(paths, none, true)).toMatchObject({ healthCheck: 'http', healthPaths: ['/well'] });
+    expect(withOptions(paths, { ...none, healthCheck: 'process' }, false).healthCheck).toBe('process');
   });
 
   test('the exposed port wins over a PORT of its own; empty counts as unset', () => {

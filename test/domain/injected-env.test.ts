@@ -16,6 +16,12 @@ describe('injected variables', () => {
     expect(buildEnv(facts)).toEqual({ ...common, INSTANCE_TYPE: 'build' });
   });
 
+  test('of an image name no commit', () => {
+    const env = buildEnv({ ...facts, commit: '' });
+    expect(env).not.toHaveProperty('COMMIT_ID');
+    expect(env).not.toHaveProperty('CC_COMMIT_ID');
+  });
+
   test('of a hook know the folder', () => {
     expect(hookEnv(facts, '/checkout')).toMatchObject({
       ...common,

@@ -33,6 +33,7 @@ function ask(app: AppName, commit: string) {
     requestId: randomUUID(),
     trigger: 'push',
     commit: commit.repeat(40) as never,
+    pull: undefined,
     subject: '',
     branch: 'main',
     oldSha: '0'.repeat(40),

@@ -29,6 +29,7 @@ function ask(app: AppName, commit: string, requestId: string = randomUUID()) {
     requestId,
     trigger: 'push',
     commit: commitNamed(commit),
+    pull: undefined,
     subject: 'subject',
     branch: 'main',
     oldSha: '0'.repeat(40),

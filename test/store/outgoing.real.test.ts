@@ -32,6 +32,7 @@ function ask(app: AppName, commit: string, requestId: string = randomUUID()) {
     requestId,
     trigger: 'push',
     commit: commit.repeat(40) as never,
+    pull: undefined,
     subject: 'subject',
     branch: 'main',
     oldSha: '0'.repeat(40),

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener, request, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -17,10 +17,14 @@ export type Registry = {
   host: string;
   /** Puts the base image there under a name of its own; the engine knows nothing of it afterwards. */
   push(name: string): Promise<string>;
+  /** Ends it, as a crash does; nobody answers until it is resumed. */
+  stop(): Promise<void>;
+  resume(): Promise<void>;
   [Symbol.asyncDispose]: () => Promise<void>;
 };
 
-export async function startRegistry(): Promise<Registry> {
+/** `isOpen`: anybody may read and write. */
+export async function startRegistry({ isOpen = false } = {}): Promise<Registry> {
   const dir = await mkdtemp(join(tmpdir(), 'gantry-registry-'));
   const host = `127.0.0.1:${await freePort()}`;
   await writeFile(join(dir, 'users'), `${registryUser}:${passwordHash}\n`);
@@ -31,22 +35,33 @@ export async function startRegistry(): Promise<Registry> {
       'log: {level: error, accesslog: {disabled: true}}',
       `storage: {filesystem: {rootdirectory: ${dir}/data}}`,
       `http: {addr: "${host}"}`,
-      `auth: {htpasswd: {realm: test, path: ${dir}/users}}`,
+      ...(isOpen ? [] : [`auth: {htpasswd: {realm: test, path: ${dir}/users}}`]),
       '',
     ].join('\n'),
   );
-  const child = spawn('docker-registry', ['serve', join(dir, 'config.yml')], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let said = '';
-  for (const output of [child.stdout, child.stderr])
-    output.on('data', (chunk: Buffer) => (said += String(chunk)));
-  child.on('error', (error) => (said += String(error)));
-  await until('the registry answers', async () => {
-    if (child.exitCode !== null || child.pid === undefined) throw new Error(`docker-registry ended: ${said}`);
-    const answer = await fetch(`http://${host}/v2/`).catch(() => undefined);
-    return answer?.status === 401;
-  });
+  const serve = async (): Promise<ChildProcess> => {
+    const started = spawn('docker-registry', ['serve', join(dir, 'config.yml')], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let said = '';
+    for (const output of [started.stdout, started.stderr])
+      output.on('data', (chunk: Buffer) => (said += String(chunk)));
+    started.on('error', (error) => (said += String(error)));
+    await until('the registry answers', async () => {
+      if (started.exitCode !== null || started.pid === undefined)
+        throw new Error(`docker-registry ended: ${said}`);
+      const answer = await fetch(`http://${host}/v2/`).catch(() => undefined);
+      return answer?.status === (isOpen ? 200 : 401);
+    });
+    return started;
+  };
+  const stop = async (): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await exited;
+  };
+  let child = await serve();
 
   const docker = localDocker();
   return {
@@ -62,8 +77,12 @@ export async function startRegistry(): Promise<Registry> {
       await docker.getImage(reference).remove();
       return reference;
     },
+    stop,
+    async resume() {
+      child = await serve();
+    },
     async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL');
+      await stop();
       await removePulled(host);
       await rm(dir, { recursive: true, force: true });
     },

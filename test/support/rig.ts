@@ -156,6 +156,11 @@ export class Rig {
     return this.#gantry({}, undefined, args);
   }
 
+  /** With variables of its own. */
+  gantryIn(env: Record<string, string>, ...args: string[]): Promise<GitResult> {
+    return this.#gantry({ GANTRY_URL: `http://127.0.0.1:${this.port}`, ...env }, undefined, args);
+  }
+
   #gantry(
     env: Record<string, string>,
     input: string | Buffer | undefined,

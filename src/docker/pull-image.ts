@@ -10,7 +10,7 @@ import { registryAuth } from './registry-access.ts';
 
 /** The engine itself gives up on a registry that does not answer after 15 s, which it may try more than once. */
 const resolveTimeoutMs = 60_000;
-/** Another deployment of the image may let go of it between our download and our name for it. */
+/** An earlier deployment of the image may let go of it between our download and our name for it. */
 const mostTries = 3;
 
 type Refused = Extract<PullResult, { ok: false }>;
@@ -61,8 +61,8 @@ export async function pullImage(
       docker.getImage(name).tag({ repo, tag, abortSignal }),
     );
     if (tagged.ok) break;
-    if (tagged.refusal.status !== 404 || tries === mostTries)
-      throw new Error(`could not name the image ${name}: ${tagged.refusal.message}`);
+    // Not only 404: an image that is just being removed is found, and then its parts are not.
+    if (tries === mostTries) throw new Error(`could not name the image ${name}: ${tagged.refusal.message}`);
   }
   if (!wasThere)
     await client.ask('forgetting where an image is from', (docker, abortSignal) =>

@@ -80,8 +80,9 @@ program
   .action(async (options: { json?: boolean }) => (await import('./commands/doctor.ts')).doctor(options));
 program
   .command('status')
-  .description('is the server there?')
-  .action(async () => (await import('./commands/status.ts')).status());
+  .description('whether the server can deploy and serve now, and what is in the way')
+  .option('--json')
+  .action(async (options: { json?: boolean }) => (await import('./commands/status.ts')).status(options));
 
 const apps = program.command('apps').description('the apps, and what is decided about one');
 apps
@@ -367,6 +368,14 @@ deploys
   .option('--json')
   .action(async (number: string, options: { app?: string; json?: boolean }) =>
     (await import('./commands/deploys.ts')).showDeploy(number, options),
+  );
+deploys
+  .command('logs')
+  .description('its log, live while it runs; ends as it does')
+  .argument('<number>')
+  .option(...appOption)
+  .action(async (number: string, options: { app?: string }) =>
+    (await import('./commands/logs.ts')).showLog({ ...options, deploy: number }),
   );
 deploys
   .command('retry')

@@ -147,6 +147,7 @@ export async function startServer(
     },
     workers: () => queue.workers(),
     freeBytes: () => freeBytes(config.dataDir),
+    responses: () => router.responses(),
   });
   const hastyRoutes = new RouteStore(hasty);
   const checks: Record<string, ReadinessCheck> = {

@@ -73,6 +73,21 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
   api.addHook('onRequest', async ({ id }, reply) => {
     void reply.header('x-request-id', id);
   });
+  api.addHook('onResponse', async (request, reply) => {
+    const { id, method, account, routeOptions } = request;
+    deps.logger.debug(
+      {
+        request_id: id,
+        method,
+        // Addresses have secrets in them at times; those of ours have not.
+        route: routeOptions.url,
+        by: account?.name,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+      },
+      'request',
+    );
+  });
   api.setErrorHandler((error, request, reply) => sendProblem(deps.logger, error, request, reply));
   api.setNotFoundHandler((request, reply) =>
     sendProblem(deps.logger, new UserError('NOT_FOUND', 'there is nothing at this address'), request, reply),
@@ -129,7 +144,7 @@ async function authenticate(
 function sendProblem(logger: Logger, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const problem = { ...toProblem(error), instance: request.url.split('?')[0] ?? '', requestId: request.id };
   request.problem = problem.code;
-  if (problem.status >= 500) logger.error({ err: error, requestId: request.id }, 'request failed');
+  if (problem.status >= 500) logger.error({ err: error, request_id: request.id }, 'request failed');
   if (problem.status === 401) void reply.header('www-authenticate', 'Bearer');
   if (error instanceof UserError && error.retryAfter !== undefined)
     void reply.header('retry-after', error.retryAfter);

@@ -7,7 +7,7 @@ import { problemWithEnvName, problemWithEnvValue } from '../domain/env.ts';
 import { UserError } from '../errors.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
-import { appShape, appsShape, envChangeShape, envShape, statusShape } from './contract.ts';
+import { appShape, appsShape, envChangeShape, envShape } from './contract.ts';
 import { pageOf, pageQuery } from './paging.ts';
 import { appNotFound } from './rights.ts';
 
@@ -15,22 +15,11 @@ export type AppRoutesDeps = {
   apps: AppStore;
   deployments: DeploymentStore;
   appUrl: (app: AppName) => string;
-  version: string;
 };
 
 /** Apps and their variables. */
 export function appRoutes(deps: AppRoutesDeps): FastifyPluginAsyncZod {
   return async (api) => {
-    api.get(
-      '/status',
-      { config: { right: 'token' }, schema: { response: { 200: statusShape } } },
-      async () => ({
-        version: deps.version,
-        redis: 'ok',
-        apps: (await deps.apps.list()).length,
-      }),
-    );
-
     api.get(
       '/apps',
       { config: { right: 'token' }, schema: { querystring: pageQuery, response: { 200: appsShape } } },

@@ -262,7 +262,15 @@ export const auditShape = z.object({
   ),
 });
 
-export const statusShape = z.object({ version: z.string(), redis: z.string(), apps: z.number() });
+export const statusShape = z.object({
+  version: z.string(),
+  /** Whether it can deploy and serve now; why not is for administrators: /readiness. */
+  ready: z.boolean(),
+  apps: z.number(),
+  /** Deployments. */
+  running: z.number(),
+  queued: z.number(),
+});
 
 /** RFC 9457, with our stable code and what to do about it. */
 export const problemShape = z.object({

@@ -1,9 +1,18 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { DeploymentState } from '../domain/deployment.ts';
 import type { Metrics } from '../health/metrics.ts';
 import type { Readiness } from '../health/readiness.ts';
-import { readinessShape } from './contract.ts';
+import type { AppStore } from '../store/app-store.ts';
+import type { DeploymentStore } from '../store/deployment-store.ts';
+import { readinessShape, statusShape } from './contract.ts';
 
-export type HealthRoutesDeps = { readiness: () => Promise<Readiness>; metrics: Metrics };
+export type HealthRoutesDeps = {
+  readiness: () => Promise<Readiness>;
+  metrics: Metrics;
+  apps: AppStore;
+  deployments: DeploymentStore;
+  version: string;
+};
 
 /** For whoever watches over the server: probes of orchestrators need no token, and learn no more than yes or no. */
 export function probeRoutes({ readiness }: HealthRoutesDeps): FastifyPluginAsyncZod {
@@ -18,8 +27,30 @@ export function probeRoutes({ readiness }: HealthRoutesDeps): FastifyPluginAsync
   };
 }
 
-export function healthRoutes({ readiness, metrics }: HealthRoutesDeps): FastifyPluginAsyncZod {
+export function healthRoutes(deps: HealthRoutesDeps): FastifyPluginAsyncZod {
+  const { readiness, metrics, apps, deployments, version } = deps;
   return async (api) => {
+    api.get(
+      '/api/v1/status',
+      { config: { right: 'token' }, schema: { response: { 200: statusShape } } },
+      async () => {
+        const all = await apps.list();
+        const [{ isReady }, ...wanted] = await Promise.all([
+          readiness(),
+          ...all.map(({ name }) => deployments.desired(name)),
+        ]);
+        const inState = (state: DeploymentState): number =>
+          wanted.filter((deployment) => deployment?.state === state).length;
+        return {
+          version,
+          ready: isReady,
+          apps: all.length,
+          running: inState('running'),
+          queued: inState('queued'),
+        };
+      },
+    );
+
     api.get(
       '/api/v1/readiness',
       { config: { right: 'admin' }, schema: { response: { 200: readinessShape } } },

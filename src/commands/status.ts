@@ -1,7 +1,23 @@
-import type { statusShape } from '../api/contract.ts';
-import { call } from './api-client.ts';
+import type { readinessShape, statusShape, whoamiShape } from '../api/contract.ts';
+import { call, findServer } from './api-client.ts';
+import { printJson } from './print.ts';
 
-export async function status(): Promise<void> {
-  const { version, redis, apps } = await call<typeof statusShape>('GET', '/status');
-  console.log(`gantry ${version}, redis ${redis}, ${apps} ${apps === 1 ? 'app' : 'apps'}`);
+/** Whether the server can deploy and serve now; administrators learn what is in the way. Exits with 8 when it cannot. */
+export async function status(options: { json?: boolean }): Promise<void> {
+  const { url } = await findServer();
+  const found = await call<typeof statusShape>('GET', '/status');
+  const checks = (await isAdmin()) ? (await call<typeof readinessShape>('GET', '/readiness')).checks : {};
+  if (!found.ready) process.exitCode = 8;
+  if (options.json) return printJson({ url, ...found, checks });
+  const { version, ready, apps, running, queued } = found;
+  const deploying =
+    running + queued === 0 ? 'nothing is deployed now' : `${running} deploying, ${queued} waiting`;
+  console.log(
+    `gantry ${version} at ${url} is ${ready ? 'ready' : 'not ready'}: ${apps} ${apps === 1 ? 'app' : 'apps'}, ${deploying}`,
+  );
+  for (const [name, state] of Object.entries(checks)) console.log(`${name.padEnd(8)} ${state}`);
+}
+
+async function isAdmin(): Promise<boolean> {
+  return (await call<typeof whoamiShape>('GET', '/whoami')).scopes.includes('admin');
 }

@@ -7,6 +7,8 @@ export type MetricsSources = {
   desired: () => Promise<Deployment[]>;
   workers: () => Promise<number>;
   freeBytes: () => Promise<number>;
+  /** What the router answered to visitors of apps, by kind of status. */
+  responses: () => Promise<Readonly<Record<string, number>>>;
 };
 
 const prefix = 'gantry_';
@@ -22,7 +24,7 @@ export class Metrics {
   readonly #notices: Counter<'format' | 'verdict'>;
   readonly #authFailures: Counter<'kind'>;
 
-  constructor({ version, desired, workers, freeBytes }: MetricsSources) {
+  constructor({ version, desired, workers, freeBytes, responses }: MetricsSources) {
     const registers = [this.#registry];
     const gauge = (name: string, help: string, read: () => Promise<number>): void => {
       new Gauge({
@@ -75,6 +77,17 @@ export class Metrics {
       help: 'Wrong tokens, and tries that came too soon after one.',
       labelNames: ['kind'],
       registers,
+    });
+    new Counter({
+      name: `${prefix}router_requests_total`,
+      help: 'Answers to visitors of apps since the router was last reloaded.',
+      labelNames: ['code'],
+      registers,
+      async collect() {
+        const counts = await responses().catch(() => ({}));
+        this.reset();
+        for (const [code, count] of Object.entries(counts)) this.inc({ code }, count);
+      },
     });
     const inState = async (state: string): Promise<Deployment[]> =>
       (await desired()).filter((deployment) => deployment.state === state);

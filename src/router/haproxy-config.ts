@@ -127,8 +127,10 @@ function appDefaultsSection(): string {
 `;
 }
 
+export const httpFrontend = 'http';
+
 function frontendSection(settings: HaproxySettings, httpPort: number): string {
-  return `frontend http from base
+  return `frontend ${httpFrontend} from base
 ${binds(settings, httpPort)}
 ${routingRules(settings)}`;
 }

@@ -47,6 +47,25 @@ export function parseInfo(reply: string, field: string): string {
   return value;
 }
 
+/** Answers so far by kind, as `2xx`. */
+export type Responses = Readonly<Record<string, number>>;
+
+/** The reply to `show stat` for one frontend. */
+export function parseResponses(reply: string): Responses {
+  const [header = '', row] = reply.trimEnd().split('\n');
+  if (!header.startsWith('# ') || row === undefined) throw new UnexpectedReply('show stat', reply);
+  const values = row.split(',');
+  return Object.fromEntries(
+    header
+      .slice(2)
+      .split(',')
+      .flatMap((column, index) => {
+        const kind = /^hrsp_(.xx|other)$/.exec(column)?.[1];
+        return kind === undefined ? [] : [[kind, Number(values[index])]];
+      }),
+  );
+}
+
 const admin = {
   maintenance: 0x01,
   inheritedMaintenance: 0x02,

@@ -6,6 +6,7 @@ import { checkConfig, findHaproxy } from './haproxy-binary.ts';
 import { type HaproxySettings, haproxyPaths, portsOf, renderConfig, renderHosts } from './haproxy-config.ts';
 import { HaproxyFiles, type Texts } from './haproxy-files.ts';
 import { HaproxyProcess } from './haproxy-process.ts';
+import type { Responses } from './haproxy-replies.ts';
 import { HaproxyRuntime, type SlotAddress } from './haproxy-runtime.ts';
 import { HaproxyState, type State } from './haproxy-state.ts';
 import { openFileLimit } from './open-file-limit.ts';
@@ -92,6 +93,10 @@ export class HaproxyRouter implements Router {
     const slots = this.#state.current.backends.get(app) ?? [];
     const index = slots.findIndex((slot) => slot.use !== 'free' && pointsTo(slot, target));
     return index === -1 ? 'idle' : this.#drain({ app, index }, limitMs, signal);
+  }
+
+  async responses(): Promise<Responses> {
+    return this.#runtime.responses();
   }
 
   /** Lets go of HAProxy, which serves on. */

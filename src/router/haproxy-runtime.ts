@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { backendName, type HaproxyPaths, slotName } from './haproxy-config.ts';
+import { backendName, type HaproxyPaths, httpFrontend, slotName } from './haproxy-config.ts';
 import {
   type Processes,
   parseBackends,
@@ -7,7 +7,9 @@ import {
   parseInFlight,
   parseInfo,
   parseProcesses,
+  parseResponses,
   parseSessions,
+  type Responses,
   UnexpectedReply,
 } from './haproxy-replies.ts';
 import type { Backends, Hosts, Target } from './slots.ts';
@@ -96,6 +98,11 @@ export class HaproxyRuntime {
       }),
     );
     return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** What visitors were answered by the worker that takes new connections; the numbers begin anew with it. */
+  async responses(): Promise<Responses> {
+    return parseResponses(await this.#worker(`show stat ${httpFrontend} 1 -1`));
   }
 
   /** Cuts everything in flight at a slot, in every worker. */

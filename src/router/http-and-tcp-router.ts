@@ -2,6 +2,7 @@ import { access, mkdir } from 'node:fs/promises';
 import type { AppName } from '../domain/app.ts';
 import type { Endpoint, Route } from '../domain/route.ts';
 import { haproxyPaths } from './haproxy-config.ts';
+import type { Responses } from './haproxy-replies.ts';
 import { HaproxyRouter, type HaproxyRouterOptions } from './haproxy-router.ts';
 import type { Router } from './router.ts';
 
@@ -50,6 +51,11 @@ export class HttpAndTcpRouter implements Router {
     const drains = [this.#http.drain(app, endpoint, limitMs, signal)];
     if (this.#tcpStarted) drains.push(this.#tcp.drain(app, tcpEndpoint(endpoint), limitMs, signal));
     return (await Promise.all(drains)).includes('cut') ? 'cut' : 'idle';
+  }
+
+  /** How often visitors of apps were answered what, by kind of status. Begins anew with every reload. */
+  async responses(): Promise<Responses> {
+    return this.#http.responses();
   }
 
   async close(): Promise<void> {

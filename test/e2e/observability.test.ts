@@ -35,6 +35,15 @@ test('metrics say how deployments, deliveries and logins went', async () => {
   expect(await repo.push(url)).toMatchObject({ code: 0 });
   await repo.commit({ Dockerfile: 'FROM gantry-test/base:1\nRUN false\nCMD ["true"]\n' });
   expect(await repo.push(url)).toMatchObject({ code: 1 });
+  const before = await metrics();
+  await rig.request('shop');
+  await rig.request('nobody-has-this-name');
+  const after = await metrics();
+  const grown = (code: string): number => {
+    const name = `gantry_router_requests_total{code="${code}"}`;
+    return (after.get(name) ?? Number.NaN) - (before.get(name) ?? Number.NaN);
+  };
+  expect([grown('2xx'), grown('4xx'), grown('5xx')]).toEqual([1, 1, 0]);
   expect((await get('/api/v1/apps', 'gantry_wrong')).status).toBe(401);
   const wrong = new URL(url);
   wrong.password = 'gantry_wrong';
@@ -104,9 +113,21 @@ test('a server without a worker, and one without Redis, are alive but not ready'
     checks: { redis: 'ok', worker: 'ok', router: 'ok', disk: 'ok' },
   });
 
+  const well = await rig.gantry('status');
+  expect(well.stdout).toMatch(
+    /^gantry \d\S+ at http:\/\/127\.0\.0\.1:\d+ is ready: \d apps, nothing is deployed now\nredis +ok\n/,
+  );
+  expect(well.code).toBe(0);
+
   const worker = await rig.workerPid();
   process.kill(worker, 'SIGKILL');
   await until('it is noticed', async () => (await get('/readyz')).status === 503);
+  const ill = await rig.gantry('status', '--json');
+  expect(JSON.parse(ill.stdout)).toMatchObject({
+    ready: false,
+    checks: { redis: 'ok', worker: 'no worker takes deployments' },
+  });
+  expect(ill.code).toBe(8);
   await until('the worker is back', async () => (await get('/readyz')).status === 200);
 
   const redis = await rig.redisPid();

@@ -6,6 +6,7 @@ import {
   parseInFlight,
   parseInfo,
   parseProcesses,
+  parseResponses,
   parseSessions,
   parseVersion,
 } from '../../src/router/haproxy-replies.ts';
@@ -135,4 +136,11 @@ test.each([
   ['nginx version: nginx/1.22.1\n', undefined],
 ])('the version in %j', (output, version) => {
   expect(parseVersion(output)).toEqual(version);
+});
+
+test('show stat tells what visitors were answered', () => {
+  const reply =
+    '# pxname,svname,scur,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,hanafail,\nhttp,FRONTEND,1,0,7,0,2,1,0,,\n\n';
+  expect(parseResponses(reply)).toEqual({ '1xx': 0, '2xx': 7, '3xx': 0, '4xx': 2, '5xx': 1, other: 0 });
+  expect(() => parseResponses('\n')).toThrow('show stat');
 });

@@ -109,6 +109,7 @@ apps
   .option('--task', 'a deployment runs the container once instead of serving it')
   .option('--no-task')
   .addOption(new Option('--swap <order>').choices(['start-first', 'stop-first', 'default']))
+  .option('--test-command <command>', 'run in each image that is built before it is started; "default": none')
   .option('--port <number>', portHelp)
   .option('--command <command>', commandHelp)
   .addOption(healthCheckOption())

@@ -43,6 +43,8 @@ export const appOptionsShape = z.object({
   dockerSocket: z.boolean(),
   task: z.boolean(),
   swap: z.enum(['start-first', 'stop-first']).nullable(),
+  /** Run through `sh -c` in each image that is built, before anything of it is started. */
+  testCommand: z.string().nullable(),
   ...servingShape.shape,
   volumes: z.array(z.object({ name: z.string(), path: z.string() })),
 });

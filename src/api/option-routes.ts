@@ -44,7 +44,8 @@ export function optionRoutes(deps: Pick<AppRoutesDeps, 'apps'>): FastifyPluginAs
 
 /** With what is changed; throws when the app cannot have that. */
 export function changed(options: AppOptions, change: z.infer<typeof appOptionsChangeShape>): AppOptions {
-  const { memory, cpus, swap, port, command, healthCheck, endpoint, startTimeout, ...rest } = change;
+  const { memory, cpus, swap, port, command, testCommand, healthCheck, endpoint, startTimeout, ...rest } =
+    change;
   if (typeof memory === 'number' && memory < smallestMemory)
     throw new UserError('INVALID', 'memory is at least 6M, which is the least a container can have');
   const result: AppOptions = {
@@ -57,6 +58,7 @@ export function changed(options: AppOptions, change: z.infer<typeof appOptionsCh
     ...(swap !== undefined && { swap: swap ?? undefined }),
     ...(port !== undefined && { port: port ?? undefined }),
     ...(command !== undefined && { command: command ?? undefined }),
+    ...(testCommand !== undefined && { testCommand: testCommand ?? undefined }),
     ...(healthCheck !== undefined && { healthCheck: healthCheck ?? undefined }),
     ...(endpoint !== undefined && { endpoint: endpoint ?? undefined }),
     ...(startTimeout !== undefined && { startSeconds: startTimeout ?? undefined }),
@@ -67,12 +69,24 @@ export function changed(options: AppOptions, change: z.infer<typeof appOptionsCh
 }
 
 function describe(options: AppOptions): z.infer<typeof appOptionsShape> {
-  const { memoryBytes, cpus, swap, volumes, port, command, healthCheck, endpoint, startSeconds, ...rest } =
-    options;
+  const {
+    memoryBytes,
+    cpus,
+    swap,
+    volumes,
+    port,
+    command,
+    testCommand,
+    healthCheck,
+    endpoint,
+    startSeconds,
+    ...rest
+  } = options;
   return {
     ...rest,
     port: port ?? null,
     command: command ?? null,
+    testCommand: testCommand ?? null,
     healthCheck: healthCheck ?? null,
     endpoint: endpoint ?? null,
     startTimeout: startSeconds ?? null,

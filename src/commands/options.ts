@@ -28,6 +28,7 @@ type SetFlags = {
   dockerSocket?: boolean;
   task?: boolean;
   swap?: string;
+  testCommand?: string;
 } & ServingFlags;
 
 /** How an app is started and asked whether it is well; `default` takes one back. */
@@ -66,6 +67,7 @@ export async function setOptions(app: string, flags: SetFlags): Promise<void> {
     ...(flags.swap !== undefined && {
       swap: flags.swap === 'default' ? null : (flags.swap as NonNullable<Options['swap']>),
     }),
+    ...(flags.testCommand !== undefined && { testCommand: orNull(flags.testCommand) }),
     ...readServing(flags),
   };
   if (Object.keys(change).length === 0) throw new UsageError('what is to be set? see gantry apps set --help');
@@ -100,6 +102,7 @@ function rows(options: Options): string[][] {
     ['swap', options.swap ?? 'default'],
     ['port', String(options.port ?? 'default')],
     ['command', options.command ?? 'default'],
+    ['test command', options.testCommand ?? 'none'],
     ['health check', options.healthCheck ?? 'default'],
     ['endpoint', options.endpoint ?? 'default'],
     ['start timeout', options.startTimeout === null ? 'default' : `${options.startTimeout}s`],

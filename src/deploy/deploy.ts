@@ -14,6 +14,7 @@ import { resumeTask, runTask, type TaskResult } from './run-task.ts';
 import { preparePlace, startCandidate } from './start-candidate.ts';
 import { makeRoom } from './stop-first.ts';
 import { reportDrain, switchRoute } from './switch-route.ts';
+import { testImage } from './test-image.ts';
 import { keepForALook } from './troubleshoot.ts';
 
 /**
@@ -132,7 +133,10 @@ async function makeImage(attempt: Attempt, checkout: Checkout | undefined): Prom
   if ('problem' in build) return { failure: failed('build', build.problem) };
 
   const postBuild = await runHostHook(attempt, 'post-build hook', hooks.postBuild, checkout);
-  return postBuild ? { failure: failed('post-build hook', postBuild) } : { ...build, attempt };
+  if (postBuild) return { failure: failed('post-build hook', postBuild) };
+
+  const untested = await testImage(attempt, build.image);
+  return untested ? { failure: failed('test', untested) } : { ...build, attempt };
 }
 
 /** Only with the image at hand it is known where it listens. */

@@ -19,6 +19,8 @@ export type AppOptions = {
   port: number | undefined;
   /** Instead of what its variables or its image say, through `sh -c`. */
   command: string | undefined;
+  /** Run in a container of each image that is built, through `sh -c`, before anything of it is started. */
+  testCommand: string | undefined;
   /** `undefined`: as is usual for where the app comes from. */
   healthCheck: HealthCheckType | undefined;
   /** The path of a check over HTTP. */
@@ -51,6 +53,7 @@ const defaults: AppOptions = {
   volumes: [],
   port: undefined,
   command: undefined,
+  testCommand: undefined,
   healthCheck: undefined,
   endpoint: undefined,
   startSeconds: undefined,
@@ -109,7 +112,7 @@ export function showMemory(bytes: number): string {
 
 /** Why an app cannot have them. */
 export function problemWithAppOptions(options: AppOptions): string | undefined {
-  const { instances, cpus, network, volumes, port, command, endpoint, startSeconds } = options;
+  const { instances, cpus, network, volumes, port, endpoint, startSeconds } = options;
   if (!Number.isInteger(instances) || instances < 1 || instances > mostInstances)
     return `an app has 1 to ${mostInstances} instances`;
   if (cpus !== undefined && !(cpus >= 0.01 && cpus <= 512)) return 'cpus is a number of cores from 0.01 on';
@@ -120,8 +123,9 @@ export function problemWithAppOptions(options: AppOptions): string | undefined {
   if (volumes.length > mostVolumes) return `an app has at most ${mostVolumes} volumes`;
   if (port !== undefined && !(Number.isInteger(port) && port >= 1 && port <= 65535))
     return 'a port is a number from 1 to 65535';
-  if (command !== undefined && (command.trim() === '' || command.length > 10_000 || command.includes('\0')))
-    return 'a command has 1 to 10 000 characters';
+  for (const command of [options.command, options.testCommand])
+    if (command !== undefined && (command.trim() === '' || command.length > 10_000 || command.includes('\0')))
+      return 'a command has 1 to 10 000 characters';
   if (endpoint !== undefined && !isHealthPath(endpoint))
     return 'an endpoint is a path like /healthz, without spaces';
   if (startSeconds !== undefined && !(startSeconds >= 1 && startSeconds <= longestStart))

@@ -57,6 +57,7 @@ export type Step =
   | 'pre-build hook'
   | 'build'
   | 'post-build hook'
+  | 'test'
   | 'pre-run hook'
   | 'start'
   | 'health check'

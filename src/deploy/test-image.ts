@@ -1,0 +1,85 @@
+import { labels } from '../domain/container.ts';
+import type { Problem } from '../domain/deployment.ts';
+import { safeText } from '../domain/safe-text.ts';
+import { timeoutSignal } from '../timeout-signal.ts';
+import { type Attempt, memoryOf } from './attempt.ts';
+import { seconds } from './deploy-log.ts';
+import { outOfMemory } from './explain-unhealthy.ts';
+import { preparePlace, specsOf, startSomewhere } from './start-candidate.ts';
+
+const lastLinesKept = 20;
+
+/**
+ * Runs the app's test command in a container of the image that was just built, before anything of it is started: with the
+ * variables of the app, and without its volumes, whose data tests must not touch. Says why the image does not pass.
+ */
+export async function testImage(attempt: Attempt, image: string): Promise<Problem | undefined> {
+  const { deployment, log, tools, signal } = attempt;
+  const { testCommand } = deployment.options;
+  if (testCommand === undefined) return undefined;
+  const { engine } = tools;
+  await log.heading(`Testing: ${safeText(testCommand, 100)}`);
+  const began = performance.now();
+  const started = await start(attempt, image, testCommand);
+  if (!('container' in started)) return started;
+  const { container } = started;
+  const deadline = timeoutSignal(tools.limits.buildTimeoutMs);
+  const stop = AbortSignal.any([signal, deadline]);
+  const lastLines: string[] = [];
+  try {
+    const exited = engine.waitForExit(container, stop);
+    const output = engine.followOutput(
+      container,
+      async (lines) => {
+        lastLines.push(...lines);
+        lastLines.splice(0, lastLines.length - lastLinesKept);
+        await log.output(...lines);
+      },
+      stop,
+    );
+    await Promise.all([exited, output]);
+    const state = await exited;
+    const took = seconds(performance.now() - began);
+    if (!state) return { reason: 'the container of the tests was removed by somebody else' };
+    if (state.outOfMemory) return outOfMemory(memoryOf(attempt));
+    const refused = await engine.startFailure(container).catch(() => undefined);
+    if (refused !== undefined) return { reason: refused };
+    if (state.exitCode !== 0) return { reason: `the tests exited with code ${state.exitCode}`, lastLines };
+    await log.detail(`passed in ${took}`);
+    return undefined;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!deadline.aborted) throw error;
+    return { reason: `the tests timed out after ${seconds(tools.limits.buildTimeoutMs)}`, lastLines };
+  } finally {
+    // What the engine cannot do now, the sweep does once the deployment has ended.
+    await engine.stopAndRemove(container, 0).catch(() => {});
+  }
+}
+
+async function start(
+  attempt: Attempt,
+  image: string,
+  command: string,
+): Promise<{ container: string } | Problem> {
+  const { deployment, tools } = attempt;
+  const place = await preparePlace(attempt);
+  if ('problem' in place) return place.problem;
+  const made = await specsOf(attempt, image, place);
+  if ('problem' in made) return made.problem;
+  const [instance] = made.specs;
+  if (!instance) throw new Error('the tests have no place to run');
+  const { PORT: _, ...env } = instance.env;
+  const { [labels.troubleshoot]: __, [labels.hostPorts]: ___, ...marks } = instance.labels;
+  const { dockerSocket: ____, ...spec } = instance;
+  attempt.guard();
+  const started = await startSomewhere(attempt, {
+    ...spec,
+    name: `gantry-${tools.storeTag}-${deployment.app}-test-${deployment.number}`,
+    labels: marks,
+    env: { ...env, INSTANCE_TYPE: 'test' },
+    command: ['sh', '-c', command],
+    volumes: [],
+  });
+  return started.ok ? started : { reason: safeText(started.reason, 150) };
+}

@@ -402,10 +402,15 @@ const webhooks = program
   .description('deploy what is pushed to a repository elsewhere, and tell others about deployments');
 webhooks
   .command('link')
-  .description('fetch and deploy each commit that is pushed there')
+  .description('fetch and deploy each commit, or deploy each image, that is pushed there')
   .argument('[APP]')
-  .requiredOption('--provider <NAME>', 'github, gitlab, gitea, forgejo, bitbucket or generic')
-  .requiredOption('--repo <URL>', 'https, or ssh with --key; a login in it stays secret')
+  .requiredOption(
+    '--provider <NAME>',
+    'github, gitlab, gitea, forgejo, bitbucket or generic; of images registry, dockerhub or ghcr',
+  )
+  .option('--repo <URL>', 'https, or ssh with --key; a login in it stays secret')
+  .option('--image <NAME>', 'instead of a repository: ana/shop, registry.example/shop')
+  .option('--tag <TAG>', 'the tag that is deployed (default: latest)')
   .option('--branch <NAME>', 'the branch that is deployed', 'main')
   .option('--key <FILE>', 'private key for ssh, one that may only read')
   .option('--poll <TIME>', 'also look at the branch every so often: 5m')

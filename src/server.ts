@@ -27,7 +27,7 @@ import { Metrics } from './health/metrics.ts';
 import { diskCheck, freeBytes, type ReadinessCheck, readiness } from './health/readiness.ts';
 import type { Logger } from './logger.ts';
 import { CronSchedule } from './queue/cron-schedule.ts';
-import { deployImage } from './queue/deploy-image.ts';
+import { deployImage, requestImage } from './queue/deploy-image.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
 import { NoticeQueue, NoticeWorker } from './queue/notice-queue.ts';
 import { PollSchedule, PollWorker } from './queue/poll-schedule.ts';
@@ -58,6 +58,7 @@ import { VolumeStore } from './store/volume-store.ts';
 import { WebhookStore } from './store/webhook-store.ts';
 import { version } from './version.ts';
 import { type NoticeRef, Notifier } from './webhooks/notifier.ts';
+import { tokenInAddress } from './webhooks/verify-delivery.ts';
 import { WebhookReceiver } from './webhooks/webhook-receiver.ts';
 
 export type RunningServer = { stop: () => Promise<void> };
@@ -219,6 +220,7 @@ export async function startServer(
     releases,
     webhooks,
     logger,
+    deployImage: (request) => requestImage({ deployments, queue }, request),
     ...deployFetched({
       deployments,
       queue,
@@ -285,6 +287,7 @@ export async function startServer(
       metrics.delivered(delivery.provider, answer.body.state);
       return answer;
     },
+    tokenInAddress,
     redeliver: async (app, id) => receiver.redeliver(app, id),
     apps,
     deployments,

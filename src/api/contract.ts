@@ -295,7 +295,10 @@ export const webhookShape = z.object({
   provider: webhookProviderShape,
   /** Without a login. */
   repository: z.string(),
+  /** Empty for images. */
   branch: z.string(),
+  /** Of images. */
+  tag: z.string().nullable(),
   /** Where deliveries go, below the address of this server. */
   path: z.string(),
   createdAt: z.string(),
@@ -319,8 +322,11 @@ const statusToken = z.string().regex(/^[\x21-\x7e]{1,1000}$/);
 
 export const newWebhookShape = z.strictObject({
   provider: webhookProviderShape,
+  /** A URL, or for the providers of images the name of one. */
   repository: z.string().max(2000),
-  branch: z.string().max(200),
+  branch: z.string().max(200).optional(),
+  /** Of images; `latest` unless it is said. */
+  tag: z.string().max(200).optional(),
   /** The private key for ssh. */
   sshKey: z.string().max(20_000).optional(),
   pollSeconds: pollSeconds.optional(),
@@ -345,6 +351,8 @@ export const deliveryShape = z.object({
   number: z.number().nullable(),
   branch: z.string().nullable(),
   commit: z.string().nullable(),
+  /** The digest is known when the sender said which one it is. */
+  image: imageSourceShape.nullable(),
 });
 
 export const deliveriesShape = z.object({ deliveries: z.array(deliveryShape) });

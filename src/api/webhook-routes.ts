@@ -2,10 +2,13 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { type AppName, parseAppName } from '../domain/app.ts';
+import { imageName, isTag, parseImageReference } from '../domain/image-reference.ts';
 import { statusEvents, statusWebhook } from '../domain/outgoing-webhook.ts';
+import { dockerHub } from '../domain/registry-login.ts';
 import { parseRemoteUrl, showRemoteUrl } from '../domain/remote-url.ts';
 import {
   type Delivery,
+  isOfImages,
   type WebhookLink,
   type WebhookProvider,
   webhookProviders,
@@ -34,8 +37,16 @@ export type WebhookRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
   schedulePoll: (app: AppName, everySeconds: number | undefined) => Promise<void>;
   receiveDelivery: (
     app: AppName,
-    delivery: { provider: WebhookProvider; headers: IncomingHttpHeaders; body: Buffer },
+    delivery: {
+      provider: WebhookProvider;
+      headers: IncomingHttpHeaders;
+      body: Buffer;
+      /** At the end of the address. */
+      token?: string;
+    },
   ) => Promise<DeliveryAnswer>;
+  /** How the secret stands at the end of the address. */
+  tokenInAddress: (secret: string) => string;
   redeliver: (app: AppName, id: string) => Promise<DeliveryAnswer | undefined>;
 };
 
@@ -52,28 +63,44 @@ export function deliveryRoutes(deps: WebhookRoutesDeps): FastifyPluginAsyncZod {
     const answers = Object.fromEntries(
       [200, 202, 400, 401, 404].map((status) => [status, deliveryAnswerShape]),
     );
+    const options = { bodyLimit: largestDelivery, config: { right: 'public' } } as const;
+    const params = appParams.extend({ provider: z.string() });
     api.post(
       '/webhooks/:app/:provider',
-      {
-        bodyLimit: largestDelivery,
-        config: { right: 'public' },
-        schema: { params: appParams.extend({ provider: z.string() }), response: answers },
+      { ...options, schema: { params, response: answers } },
+      async (request, reply) => {
+        const answer = await receive(deps, request.params, request);
+        return reply.status(answer.status).send(answer.body);
       },
-      async ({ params, headers, body }, reply) => {
-        const app = parseAppName(params.app);
-        const provider = webhookProviders.find((name) => name === params.provider);
-        if (!app || !provider)
-          throw new UserError(
-            'NOT_FOUND',
-            'there is no such webhook',
-            `providers are ${webhookProviders.join(', ')}`,
-          );
-        const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
-        const answer = await deps.receiveDelivery(app, { provider, headers, body: bytes });
+    );
+
+    // For senders who can sign nothing and set no header.
+    api.post(
+      '/webhooks/:app/:provider/:token',
+      { ...options, schema: { params: params.extend({ token: z.string().max(200) }), response: answers } },
+      async (request, reply) => {
+        const answer = await receive(deps, request.params, request);
         return reply.status(answer.status).send(answer.body);
       },
     );
   };
+}
+
+async function receive(
+  deps: WebhookRoutesDeps,
+  { app: name, provider: providerName, token }: { app: string; provider: string; token?: string },
+  { headers, body }: { headers: IncomingHttpHeaders; body: unknown },
+): Promise<DeliveryAnswer> {
+  const app = parseAppName(name);
+  const provider = webhookProviders.find((one) => one === providerName);
+  if (!app || !provider)
+    throw new UserError(
+      'NOT_FOUND',
+      'there is no such webhook',
+      `providers are ${webhookProviders.join(', ')}`,
+    );
+  const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
+  return deps.receiveDelivery(app, { provider, headers, body: bytes, ...(token !== undefined && { token }) });
 }
 
 /** Links between apps and repositories elsewhere. */
@@ -94,26 +121,12 @@ export function webhookRoutes(deps: WebhookRoutesDeps): FastifyPluginAsyncZod {
     api.put(
       '/apps/:app/webhook',
       {
-        config: { right: 'deploy', action: 'link webhook', shown: ['provider', 'branch'] },
+        config: { right: 'deploy', action: 'link webhook', shown: ['provider', 'branch', 'tag'] },
         schema: { params: appParams, body: newWebhookShape, response: { 200: madeWebhookShape } },
       },
       async ({ account, params, body }, reply) => {
-        const { sshKey, statusToken, pollSeconds, ...link } = body;
-        const url = parseRemoteUrl(link.repository);
-        if ('problem' in url)
-          throw new UserError(
-            'INVALID',
-            `the repository: ${url.problem}`,
-            'write https://host/path.git or git@host:path.git',
-          );
-        if (url.protocol === 'ssh' && sshKey === undefined)
-          throw new UserError('INVALID', 'an ssh URL needs a key', 'gantry webhooks link … --key FILE');
-        if (!/^[^\0-\x20\x7f~^:?*[\\]+$/.test(link.branch))
-          throw new UserError(
-            'INVALID',
-            'that is no name of a branch',
-            'gantry webhooks link … --branch main',
-          );
+        const { sshKey, statusToken, pollSeconds } = body;
+        const link = isOfImages(body.provider) ? imageLink(body) : forgeLink(body);
         if (statusToken !== undefined) refuseWithoutStatus(link.provider);
         const { name } = await requireApp(deps, account, params.app);
         const before = await webhooks.get(name);
@@ -125,9 +138,11 @@ export function webhookRoutes(deps: WebhookRoutesDeps): FastifyPluginAsyncZod {
         if (!made) throw notLinked(name);
         if (statusToken !== undefined) await tellStatus(deps, name, made, statusToken, account.name);
         await deps.schedulePoll(name, pollSeconds);
-        return reply
-          .header('cache-control', 'no-store')
-          .send({ ...(await describeLink(deps, name, made)), secret });
+        return reply.header('cache-control', 'no-store').send({
+          ...(await describeLink(deps, name, made)),
+          path: pathOf(deps, name, made, secret),
+          secret,
+        });
       },
     );
 
@@ -146,6 +161,7 @@ export function webhookRoutes(deps: WebhookRoutesDeps): FastifyPluginAsyncZod {
           refuseWithoutStatus(link.provider);
           await tellStatus(deps, name, link, statusToken, account.name);
         }
+        if (typeof pollSeconds === 'number') refuseForImages(link.provider);
         if (statusToken === null) await deps.outgoing.remove(name, statusWebhook);
         if (pollSeconds !== undefined) {
           if (!(await webhooks.setPoll(name, pollSeconds ?? undefined))) throw notLinked(name);
@@ -180,9 +196,11 @@ export function webhookRoutes(deps: WebhookRoutesDeps): FastifyPluginAsyncZod {
         const { name } = await requireApp(deps, account, params.app);
         const [secret, link] = [await webhooks.rotateSecret(name), await webhooks.get(name)];
         if (secret === undefined || !link) throw notLinked(name);
-        return reply
-          .header('cache-control', 'no-store')
-          .send({ ...(await describeLink(deps, name, link)), secret });
+        return reply.header('cache-control', 'no-store').send({
+          ...(await describeLink(deps, name, link)),
+          path: pathOf(deps, name, link, secret),
+          secret,
+        });
       },
     );
 
@@ -219,6 +237,54 @@ export function webhookRoutes(deps: WebhookRoutesDeps): FastifyPluginAsyncZod {
   };
 }
 
+type NewLink = z.infer<typeof newWebhookShape>;
+type Linked = Pick<WebhookLink, 'provider' | 'repository' | 'branch' | 'tag'>;
+
+function forgeLink({ provider, repository, branch = '', sshKey }: NewLink): Linked {
+  const url = parseRemoteUrl(repository);
+  if ('problem' in url)
+    throw new UserError(
+      'INVALID',
+      `the repository: ${url.problem}`,
+      'write https://host/path.git or git@host:path.git',
+    );
+  if (url.protocol === 'ssh' && sshKey === undefined)
+    throw new UserError('INVALID', 'an ssh URL needs a key', 'gantry webhooks link … --key FILE');
+  if (!/^[^\0-\x20\x7f~^:?*[\\]+$/.test(branch))
+    throw new UserError('INVALID', 'that is no name of a branch', 'gantry webhooks link … --branch main');
+  return { provider, repository, branch, tag: undefined };
+}
+
+function imageLink({ provider, repository, tag, pollSeconds, sshKey }: NewLink): Linked {
+  const reference = parseImageReference(repository);
+  if ('problem' in reference) throw new UserError('INVALID', reference.problem);
+  if (reference.digest !== undefined)
+    throw new UserError('INVALID', 'a digest never changes: link a tag', '… --image shop --tag latest');
+  const wanted = tag ?? reference.tag ?? 'latest';
+  if (!isTag(wanted)) throw new UserError('INVALID', 'that is no tag of an image', '… --tag latest');
+  if (provider === 'dockerhub' && reference.host !== dockerHub)
+    throw new UserError('INVALID', `${reference.host} is not Docker Hub`, '… --provider registry');
+  if (pollSeconds !== undefined) refuseForImages(provider);
+  if (sshKey !== undefined) throw new UserError('INVALID', 'a key is for a repository, not for an image');
+  return { provider, repository: imageName(reference), branch: '', tag: wanted };
+}
+
+function refuseForImages(provider: WebhookProvider): void {
+  if (isOfImages(provider))
+    throw new UserError('INVALID', 'only the branch of a repository can be looked at, not an image');
+}
+
+/** Docker Hub can neither sign nor send a header, so the secret is a part of the address. */
+function pathOf(
+  { tokenInAddress }: WebhookRoutesDeps,
+  app: AppName,
+  { provider }: WebhookLink,
+  secret: string,
+): string {
+  const path = `/webhooks/${app}/${provider}`;
+  return provider === 'dockerhub' ? `${path}/${tokenInAddress(secret)}` : path;
+}
+
 function notLinked(app: AppName): UserError {
   return new UserError(
     'NOT_FOUND',
@@ -228,7 +294,7 @@ function notLinked(app: AppName): UserError {
 }
 
 function refuseWithoutStatus(provider: WebhookProvider): void {
-  if (provider === 'generic')
+  if (provider === 'generic' || isOfImages(provider))
     throw new UserError(
       'INVALID',
       'only a forge shows the status of a commit',
@@ -252,7 +318,7 @@ async function describeLink(
   app: AppName,
   link: WebhookLink,
 ): Promise<z.infer<typeof webhookShape>> {
-  const { provider, repository, branch, createdAt, pollSeconds } = link;
+  const { provider, repository, branch, tag, createdAt, pollSeconds } = link;
   const [state, status] = await Promise.all([webhooks.pollState(app), outgoing.get(app, statusWebhook)]);
   return {
     poll:
@@ -267,14 +333,15 @@ async function describeLink(
     status: status !== undefined,
     provider,
     branch,
-    repository: showRemoteUrl(repository),
+    tag: tag ?? null,
+    repository: isOfImages(provider) ? repository : showRemoteUrl(repository),
     path: `/webhooks/${app}/${provider}`,
     createdAt: createdAt.toISOString(),
   };
 }
 
 function describeDelivery(delivery: Delivery): z.infer<typeof deliveryShape> {
-  const { id, provider, receivedAt, state, reason, number, push } = delivery;
+  const { id, provider, receivedAt, state, reason, number, push, image } = delivery;
   return {
     id,
     provider,
@@ -284,5 +351,6 @@ function describeDelivery(delivery: Delivery): z.infer<typeof deliveryShape> {
     number: number ?? null,
     branch: push?.branch ?? null,
     commit: push?.commit ?? null,
+    image: image ? { reference: `${image.repository}:${image.tag}`, digest: image.digest ?? null } : null,
   };
 }

@@ -7,6 +7,7 @@ import type {
   outgoingListShape,
   webhookShape,
 } from '../api/contract.ts';
+import { imageProviders } from '../domain/webhook.ts';
 import { appName, call, findServer, request } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 import { printJson, printTable } from './print.ts';
@@ -16,7 +17,9 @@ import { stateOf } from './webhooks-out.ts';
 type Options = { app?: string; json?: boolean };
 type Link = Options & {
   provider: string;
-  repo: string;
+  repo?: string;
+  image?: string;
+  tag?: string;
   branch: string;
   key?: string;
   poll?: string;
@@ -26,14 +29,14 @@ type Link = Options & {
 /** The app is made unless there is one, as with a first push. */
 export async function linkWebhook(given: string | undefined, options: Link): Promise<void> {
   const app = await appName(given ?? options.app);
+  const what = linked(options);
   const sshKey = options.key === undefined ? undefined : await readKey(options.key);
   const pollSeconds = options.poll === undefined ? undefined : secondsIn(options.poll);
   const statusToken = options.status ? await readStatusToken() : undefined;
   const link = () =>
     call<typeof madeWebhookShape>('PUT', `/apps/${app}/webhook`, {
       provider: options.provider,
-      repository: options.repo,
-      branch: options.branch,
+      ...what,
       ...(sshKey !== undefined && { sshKey }),
       ...(pollSeconds !== undefined && { pollSeconds }),
       ...(statusToken !== undefined && { statusToken }),
@@ -44,9 +47,41 @@ export async function linkWebhook(given: string | undefined, options: Link): Pro
     return link();
   });
   if (options.json) return printJson({ ...made, url: await urlOf(made.path) });
+  if (made.tag !== null) {
+    console.error(`what is pushed as ${made.repository}:${made.tag} is deployed; tell ${made.provider}:`);
+    return tellRegistry(made);
+  }
   console.error(`pushes to ${made.branch} of ${made.repository} are deployed; tell ${made.provider}:`);
   console.log(`URL     ${await urlOf(made.path)}\nsecret  ${made.secret}`);
   console.error('as content type JSON, for push events. The secret is shown only now.');
+}
+
+/** Images have a name and a tag where commits have a URL and a branch. */
+function linked({ provider, repo, image, tag, branch }: Link) {
+  const isImage = imageProviders.some((name) => name === provider);
+  if (isImage && image !== undefined && repo === undefined)
+    return { repository: image, ...(tag !== undefined && { tag }) };
+  if (!isImage && repo !== undefined && image === undefined && tag === undefined)
+    return { repository: repo, branch };
+  throw new UsageError(
+    isImage
+      ? `${provider} speaks of images: --image NAME, and --tag TAG, but no --repo`
+      : `${provider} speaks of commits: --repo URL, and --branch NAME, but no --image and --tag`,
+  );
+}
+
+async function tellRegistry({ provider, path, secret }: z.infer<typeof madeWebhookShape>): Promise<void> {
+  const url = await urlOf(path);
+  if (provider === 'dockerhub') {
+    console.log(`URL     ${url}`);
+    return console.error('The end of it is a secret, which is shown only now.');
+  }
+  console.log(`URL     ${url}\nsecret  ${secret}`);
+  console.error(
+    provider === 'registry'
+      ? 'under notifications, endpoints, with headers: Authorization: [Bearer SECRET]. The secret is shown only now.'
+      : 'as content type JSON, for the event "Registry packages". The secret is shown only now.',
+  );
 }
 
 /** Changes a link, whose secret stays. */
@@ -77,7 +112,8 @@ export async function listWebhooks(options: Options): Promise<void> {
   ]);
   if (options.json) return printJson({ in: link ?? null, out: webhooks });
   const rows = webhooks.map((webhook) => ['out', webhook.id, webhook.format, webhook.url, stateOf(webhook)]);
-  if (link) rows.unshift(['in', '-', link.provider, `${link.repository} ${link.branch}`, pollOf(link)]);
+  if (link)
+    rows.unshift(['in', '-', link.provider, `${link.repository} ${link.tag ?? link.branch}`, pollOf(link)]);
   printTable(['', 'ID', 'KIND', 'WHERE', 'STATE'], rows);
 }
 
@@ -85,8 +121,8 @@ export async function showWebhook(options: Options): Promise<void> {
   const link = await call<typeof webhookShape>('GET', `/apps/${await appName(options.app)}/webhook`);
   if (options.json) return printJson({ ...link, url: await urlOf(link.path) });
   printTable(
-    ['PROVIDER', 'REPOSITORY', 'BRANCH', 'URL', 'POLLED'],
-    [[link.provider, link.repository, link.branch, await urlOf(link.path), pollOf(link)]],
+    ['PROVIDER', 'REPOSITORY', 'BRANCH OR TAG', 'URL', 'POLLED'],
+    [[link.provider, link.repository, link.tag ?? link.branch, await urlOf(link.path), pollOf(link)]],
   );
 }
 
@@ -111,12 +147,12 @@ export async function listDeliveries(options: Options): Promise<void> {
   const { deliveries } = await call<typeof deliveriesShape>('GET', `/apps/${app}/webhook/deliveries`);
   if (options.json) return printJson(deliveries);
   printTable(
-    ['ID', 'RECEIVED', 'BRANCH', 'COMMIT', 'VERDICT'],
-    deliveries.map(({ id, receivedAt, branch, commit, state, reason, number }) => [
+    ['ID', 'RECEIVED', 'BRANCH OR IMAGE', 'COMMIT', 'VERDICT'],
+    deliveries.map(({ id, receivedAt, branch, commit, image, state, reason, number }) => [
       id,
       `${receivedAt.slice(0, 19).replace('T', ' ')} UTC`,
-      branch ?? '-',
-      commit?.slice(0, 7) ?? '-',
+      image?.reference ?? branch ?? '-',
+      image?.digest?.slice(0, 19) ?? commit?.slice(0, 7) ?? '-',
       [state, number === null ? '' : `as #${number}`, reason ?? ''].filter((text) => text !== '').join(' '),
     ]),
   );

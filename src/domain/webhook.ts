@@ -1,15 +1,34 @@
 import type { AppName, CommitSha } from './app.ts';
+import { parseImageReference } from './image-reference.ts';
+
+/** Who says that an image was pushed. `registry`: Docker's own, and whoever speaks as it does. */
+export const imageProviders = ['registry', 'dockerhub', 'ghcr'] as const;
 
 /** Who sends deliveries. `generic`: anybody who can sign a small JSON. */
-export const webhookProviders = ['github', 'gitlab', 'gitea', 'forgejo', 'bitbucket', 'generic'] as const;
+export const webhookProviders = [
+  'github',
+  'gitlab',
+  'gitea',
+  'forgejo',
+  'bitbucket',
+  'generic',
+  ...imageProviders,
+] as const;
 export type WebhookProvider = (typeof webhookProviders)[number];
 
-/** Where an app's commits come from when they are not pushed here. */
+export function isOfImages(provider: WebhookProvider): boolean {
+  return imageProviders.some((name) => name === provider);
+}
+
+/** Where an app's commits or images come from when they are not pushed here. */
 export type WebhookLink = {
   provider: WebhookProvider;
-  /** https or ssh; a login in it is a secret. */
+  /** https or ssh; a login in it is a secret. For images, what is in front of the tag. */
   repository: string;
+  /** Empty for images. */
   branch: string;
+  /** The tag that is deployed, of images. */
+  tag: string | undefined;
   /** How often the branch is looked at, besides what is said about it. */
   pollSeconds: number | undefined;
   createdAt: Date;
@@ -39,9 +58,20 @@ export type WebhookEvent =
       message: string;
       /** Every URL and path the sender knows the repository by. */
       repositories: readonly string[];
+    }
+  | {
+      kind: 'image';
+      /** Without the registry, which may know itself by another name than we do. */
+      repository: string;
+      tag: string;
+      /** What the tag means now, if the sender says so. */
+      digest: string | undefined;
+      /** When it was pushed, as text in one form. */
+      at: string | undefined;
     };
 
 export type PushEvent = Extract<WebhookEvent, { kind: 'push' }>;
+export type ImageEvent = Extract<WebhookEvent, { kind: 'image' }>;
 
 type DeliveryState = 'fetching' | 'deploying' | 'ignored' | 'refused' | 'failed' | 'connected';
 
@@ -59,6 +89,8 @@ export type Delivery = {
   number: number | undefined;
   /** What it said, for doing it again. */
   push: PushEvent | undefined;
+  /** The same of an image. */
+  image: ImageEvent | undefined;
 };
 
 const skipMarker = /\[(?:skip (?:deploy|ci)|(?:deploy|ci) skip|no (?:deploy|ci))\]/i;
@@ -69,6 +101,19 @@ export function reasonToIgnore(event: PushEvent, link: WebhookLink): string | un
   const isKnown = event.repositories.length === 0 || event.repositories.some((url) => isSame(url, link));
   if (!isKnown) return `it is about ${event.repositories[0]}, not about the linked repository`;
   return reasonToSkip(event.message);
+}
+
+/** Why an image is not deployed, as far as the delivery itself tells. */
+export function reasonToIgnoreImage(event: ImageEvent, link: WebhookLink): string | undefined {
+  if (!isLinkedImage({ ...event, tag: link.tag ?? '' }, link))
+    return `it is about ${event.repository}, not about the linked image`;
+  return event.tag === link.tag ? undefined : `the tag ${event.tag}; only ${link.tag} is deployed`;
+}
+
+export function isLinkedImage({ repository, tag }: ImageEvent, link: WebhookLink): boolean {
+  const linked = parseImageReference(link.repository);
+  if ('problem' in linked || tag !== link.tag) return false;
+  return repository.toLowerCase().replace(/^library\//, '') === linked.path;
 }
 
 /** Whether the message of a commit says that it is not to be deployed. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { AppName } from '../domain/app.ts';
 import { type ImageReference, showImage } from '../domain/image-reference.ts';
 import { noCommit } from '../domain/source.ts';
-import type { DeploymentStore } from '../store/deployment-store.ts';
+import type { DeploymentRequest, DeploymentStore } from '../store/deployment-store.ts';
 import type { DeployQueue } from './deploy-queue.ts';
 
 export type DeployImageDeps = { deployments: DeploymentStore; queue: DeployQueue };
@@ -12,7 +12,7 @@ export function deployImage(
   deps: DeployImageDeps,
 ): (app: AppName, reference: ImageReference, by: string) => Promise<number> {
   return async (app, reference, by) => {
-    const { number } = await deps.deployments.request({
+    return requestImage(deps, {
       app,
       requestId: randomUUID(),
       trigger: 'image',
@@ -25,7 +25,15 @@ export function deployImage(
       noCache: false,
       image: undefined,
     });
-    await deps.queue.wake(app);
-    return number;
   };
+}
+
+/** The same for somebody who knows more about it. */
+export async function requestImage(
+  { deployments, queue }: DeployImageDeps,
+  request: DeploymentRequest,
+): Promise<number> {
+  const { number } = await deployments.request(request);
+  await queue.wake(request.app);
+  return number;
 }

@@ -1,7 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { type AppName, type CommitSha, parseCommitSha } from '../domain/app.ts';
-import type { Delivery, PollState, PushEvent, WebhookLink, WebhookProvider } from '../domain/webhook.ts';
+import type {
+  Delivery,
+  ImageEvent,
+  PollState,
+  PushEvent,
+  WebhookLink,
+  WebhookProvider,
+} from '../domain/webhook.ts';
 import { keys } from './keys.ts';
 import type { Sealer } from './sealing.ts';
 
@@ -30,6 +37,7 @@ export class WebhookStore {
     const fields = {
       provider: link.provider,
       branch: link.branch,
+      ...(link.tag !== undefined && { tag: link.tag }),
       createdAt: new Date().toISOString(),
       ...(link.pollSeconds !== undefined && { pollSeconds: link.pollSeconds }),
       repository: this.#seal(app, 'repository', link.repository),
@@ -52,6 +60,7 @@ export class WebhookStore {
       provider: fields.provider as WebhookProvider,
       repository: this.#open(app, 'repository', fields.repository) ?? '',
       branch: fields.branch ?? '',
+      tag: fields.tag || undefined,
       pollSeconds: fields.pollSeconds ? Number(fields.pollSeconds) : undefined,
       createdAt: new Date(fields.createdAt ?? 0),
     };
@@ -99,6 +108,15 @@ export class WebhookStore {
 
   async noteTip(app: AppName, commit: CommitSha): Promise<void> {
     await this.#change(app, { tip: commit });
+  }
+
+  /** When the newest image was pushed that something was decided about. */
+  async seenImageAt(app: AppName): Promise<string | undefined> {
+    return (await this.#redis.hget(keys.webhook(app), 'imageAt')) || undefined;
+  }
+
+  async noteImageAt(app: AppName, at: string): Promise<void> {
+    await this.#change(app, { imageAt: at });
   }
 
   async sshKey(app: AppName): Promise<string | undefined> {
@@ -212,7 +230,10 @@ function context(app: AppName, name: string): string {
 }
 
 function parseDelivery(text: string): Delivery {
-  const { receivedAt, reason, number, push, ...rest } = JSON.parse(text) as Omit<Delivery, 'receivedAt'> & {
+  const { receivedAt, reason, number, push, image, ...rest } = JSON.parse(text) as Omit<
+    Delivery,
+    'receivedAt'
+  > & {
     receivedAt: string;
   };
   return {
@@ -221,6 +242,7 @@ function parseDelivery(text: string): Delivery {
     reason,
     number,
     push: push && ({ ...push, before: push.before } satisfies PushEvent),
+    image: image && ({ ...image, digest: image.digest, at: image.at } satisfies ImageEvent),
   };
 }
 

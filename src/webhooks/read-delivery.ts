@@ -13,6 +13,9 @@ const headerNames = {
   forgejo: { event: 'x-forgejo-event', id: ['x-forgejo-delivery', 'x-gitea-delivery'] },
   bitbucket: { event: 'x-event-key', id: ['x-request-uuid', 'x-request-id'] },
   generic: { event: undefined, id: ['webhook-id', 'idempotency-key'] },
+  registry: { event: undefined, id: [] },
+  dockerhub: { event: undefined, id: [] },
+  ghcr: { event: 'x-github-event', id: ['x-github-delivery'] },
 } as const;
 
 /** The sender's name of a delivery, or one made of what it says. */
@@ -47,6 +50,10 @@ export function readDelivery({ provider, headers, body }: Signed, branch: string
         : nothing(`the event ${name}`);
     case 'generic':
       return readGeneric(payload);
+    case 'registry':
+    case 'dockerhub':
+    case 'ghcr':
+      throw new Error('that is no forge');
   }
 }
 
@@ -56,7 +63,7 @@ function eventName(provider: Signed['provider'], headers: IncomingHttpHeaders): 
 }
 
 /** GitHub can be set to send its JSON inside a form. */
-function parseBody(headers: IncomingHttpHeaders, body: Buffer): unknown {
+export function parseBody(headers: IncomingHttpHeaders, body: Buffer): unknown {
   const text = body.toString('utf8');
   const isForm = /^application\/x-www-form-urlencoded/i.test(headers['content-type'] ?? '');
   try {
@@ -201,11 +208,11 @@ function several(events: readonly WebhookEvent[], branch: string): WebhookEvent 
   return wanted ?? events[0] ?? nothing('no branch moved');
 }
 
-function nothing(reason: string): WebhookEvent {
+export function nothing(reason: string): WebhookEvent {
   return { kind: 'nothing', reason };
 }
 
-function understand<T>(shape: z.ZodType<T>, payload: unknown): T {
+export function understand<T>(shape: z.ZodType<T>, payload: unknown): T {
   const result = shape.safeParse(payload);
   if (result.success) return result.data;
   const [issue] = result.error.issues;

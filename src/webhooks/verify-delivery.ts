@@ -2,7 +2,13 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { WebhookProvider } from '../domain/webhook.ts';
 
-export type Signed = { provider: WebhookProvider; headers: IncomingHttpHeaders; body: Buffer };
+export type Signed = {
+  provider: WebhookProvider;
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+  /** At the end of the address, from a sender who can sign nothing and set no header. */
+  token?: string | undefined;
+};
 
 /** A signature older than that may be somebody repeating what they overheard. */
 const toleranceMs = 5 * 60_000;
@@ -18,9 +24,11 @@ export function problemOfSignature(
 ): string | undefined {
   const usable = secrets.filter((secret) => secret !== '');
   const header = (name: string): string => String(delivery.headers[name] ?? '');
+  const bearer = (): string => /^bearer +(\S+)$/i.exec(header('authorization'))?.[1] ?? '';
   const hex = (value: string): string | undefined => problemOfHex(value, delivery.body, usable);
   switch (delivery.provider) {
     case 'github':
+    case 'ghcr':
       return hex(prefixed(header('x-hub-signature-256')));
     // Its header of this name carries SHA-256, not SHA-1 as GitHub's.
     case 'bitbucket':
@@ -37,8 +45,18 @@ export function problemOfSignature(
     case 'generic':
       if (header('webhook-signature') !== '') return problemOfStandard(delivery, usable, now);
       if (header('x-signature-256') !== '') return hex(prefixed(header('x-signature-256')));
-      return problemOfToken(/^bearer +(\S+)$/i.exec(header('authorization'))?.[1] ?? '', usable);
+      return problemOfToken(bearer(), usable);
+    // The header is set in its configuration.
+    case 'registry':
+      return problemOfToken(bearer(), usable);
+    case 'dockerhub':
+      return problemOfToken(delivery.token ?? '', usable.map(tokenInAddress));
   }
+}
+
+/** The secret as it can stand in an address. */
+export function tokenInAddress(secret: string): string {
+  return Buffer.from(secret.replace(/^whsec_/, ''), 'base64').toString('base64url');
 }
 
 function prefixed(value: string): string {

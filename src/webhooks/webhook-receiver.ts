@@ -1,10 +1,15 @@
 import { type App, type AppName, type CommitSha, shortSha } from '../domain/app.ts';
-import type { Deployment } from '../domain/deployment.ts';
+import { type Deployment, isFinal } from '../domain/deployment.ts';
+import { showImageSource } from '../domain/image-reference.ts';
 import { safeText } from '../domain/safe-text.ts';
+import { noCommit } from '../domain/source.ts';
 import {
   type Delivery,
+  type ImageEvent,
+  isOfImages,
   type PushEvent,
   reasonToIgnore,
+  reasonToIgnoreImage,
   reasonToSkip,
   type WebhookEvent,
   type WebhookLink,
@@ -16,6 +21,7 @@ import type { DeploymentRequest, DeploymentStore } from '../store/deployment-sto
 import type { ReleaseStore } from '../store/release-store.ts';
 import type { WebhookStore } from '../store/webhook-store.ts';
 import { deliveryId, readDelivery } from './read-delivery.ts';
+import { readImageDelivery } from './read-image-delivery.ts';
 import { problemOfSignature, type Signed } from './verify-delivery.ts';
 
 export type WebhookDeps = {
@@ -36,6 +42,8 @@ export type WebhookDeps = {
   messageOf: (app: AppName, commit: CommitSha) => Promise<string>;
   /** Asks for a deployment of a commit that is here. `attached`: that commit was on its way already. */
   deploy: (request: DeploymentRequest) => Promise<{ number: number; attached: boolean }>;
+  /** Asks for a deployment of an image. */
+  deployImage: (request: DeploymentRequest) => Promise<number>;
   branchHead: (app: AppName, branch: string) => Promise<CommitSha | undefined>;
   isAncestor: (app: AppName, ancestor: CommitSha, descendant: CommitSha) => Promise<boolean>;
   logger: Logger;
@@ -83,12 +91,13 @@ export class WebhookReceiver {
       reason: undefined,
       number: undefined,
       push: undefined,
+      image: undefined,
     };
     const problem = problemOfSignature(signed, await webhooks.secrets(app), new Date());
     if (problem !== undefined) return this.#refuse(delivery, 401, problem);
     let event: WebhookEvent;
     try {
-      event = readDelivery(signed, link.branch);
+      event = isOfImages(link.provider) ? readImageDelivery(signed, link) : readDelivery(signed, link.branch);
     } catch (error) {
       return this.#refuse(delivery, 400, safeText(messageOf(error), 200));
     }
@@ -101,8 +110,9 @@ export class WebhookReceiver {
       this.#deps.webhooks.find(app, id),
       this.#deps.webhooks.get(app),
     ]);
-    if (!delivery?.push || !link) return undefined;
-    return answerTo(await this.#inTurn(delivery, delivery.push, link, `again ${Date.now()}`));
+    const event = delivery && eventOf(delivery);
+    if (!event || !link || isOfImages(link.provider) !== (event.kind === 'image')) return undefined;
+    return answerTo(await this.#inTurn(delivery, event, link, `again ${Date.now()}`));
   }
 
   /**
@@ -151,6 +161,7 @@ export class WebhookReceiver {
       reason: undefined,
       number: undefined,
       push: event,
+      image: undefined,
     };
     const { isNew } = await webhooks.begin(delivery);
     if (isNew) await this.#inTurn(delivery, event, link, 'first');
@@ -172,8 +183,9 @@ export class WebhookReceiver {
       const link = await this.#deps.webhooks.get(name);
       const deliveries = link ? await this.#deps.webhooks.deliveries(name) : [];
       for (const delivery of deliveries.reverse()) {
-        if (link && delivery.state === 'fetching' && delivery.push)
-          await this.#inTurn(delivery, delivery.push, link, 'first');
+        const event = eventOf(delivery);
+        if (link && delivery.state === 'fetching' && event)
+          await this.#inTurn(delivery, event, link, 'first');
       }
     }
   }
@@ -194,8 +206,9 @@ export class WebhookReceiver {
         body: { state: 'ignored', reason, delivery: delivery.id, ...(number !== undefined && { number }) },
       };
     }
-    if (noted.state !== 'fetching' || event.kind !== 'push') return answerTo(noted);
-    const working = this.#inTurn(noted, event, link, 'first');
+    const work = eventOf(noted);
+    if (noted.state !== 'fetching' || !work) return answerTo(noted);
+    const working = this.#inTurn(noted, work, link, 'first');
     const late = new Promise<Delivery>((resolve) => {
       setTimeout(() => resolve(noted), answerWithinMs).unref();
     });
@@ -203,11 +216,18 @@ export class WebhookReceiver {
   }
 
   /** Never rejects: what goes wrong is the verdict. */
-  #inTurn(delivery: Delivery, event: PushEvent, link: WebhookLink, attempt: string): Promise<Delivery> {
+  #inTurn(
+    delivery: Delivery,
+    event: PushEvent | ImageEvent,
+    link: WebhookLink,
+    attempt: string,
+  ): Promise<Delivery> {
     const { app } = delivery;
     const turn = (this.#turns.get(app) ?? Promise.resolve()).then(async () => {
       try {
-        return await this.#deploy(delivery, event, link, attempt);
+        return event.kind === 'image'
+          ? await this.#deployImage(delivery, event, link, attempt)
+          : await this.#deploy(delivery, event, link, attempt);
       } catch (err) {
         this.#deps.logger.error({ err, app, delivery: delivery.id }, 'delivery was not dealt with');
         const reason = 'the server could not deal with it; its log says more';
@@ -254,6 +274,55 @@ export class WebhookReceiver {
     return webhooks.conclude(delivery, { state: 'deploying', number });
   }
 
+  /** What is deployed is the digest that was pushed; where nobody says which, the tag is looked up by the deployment. */
+  async #deployImage(
+    delivery: Delivery,
+    { digest, at }: ImageEvent,
+    { repository, tag, provider }: WebhookLink,
+    attempt: string,
+  ): Promise<Delivery> {
+    const { apps, webhooks, releases, deployments } = this.#deps;
+    const app = await apps.get(delivery.app);
+    if (!app) return webhooks.conclude(delivery, { state: 'ignored', reason: 'the app is gone' });
+    const pull = { reference: `${repository}:${tag}`, digest };
+    if (attempt === 'first') {
+      const seen = at === undefined ? undefined : await webhooks.seenImageAt(app.name);
+      if (seen !== undefined && at !== undefined && at < seen)
+        return webhooks.conclude(delivery, {
+          state: 'ignored',
+          reason: `what was pushed at ${seen}, which is later, came before it`,
+        });
+      if (at !== undefined) await webhooks.noteImageAt(app.name, at);
+      const desired = await deployments.desired(app.name);
+      const live = app.live === undefined ? undefined : await releases.get(app.name, app.live);
+      const isSettled = desired === undefined || isFinal(desired.state);
+      if (
+        isSettled &&
+        digest !== undefined &&
+        live?.pull &&
+        showImageSource(live.pull) === showImageSource(pull)
+      )
+        return webhooks.conclude(delivery, {
+          state: 'ignored',
+          reason: `${showImageSource(pull)} is live already`,
+        });
+    }
+    const number = await this.#deps.deployImage({
+      app: app.name,
+      requestId: `webhook ${app.name} ${delivery.id} ${attempt}`,
+      trigger: 'webhook',
+      commit: noCommit,
+      pull,
+      subject: '',
+      branch: '',
+      oldSha: '',
+      by: provider,
+      noCache: false,
+      image: undefined,
+    });
+    return webhooks.conclude(delivery, { state: 'deploying', number });
+  }
+
   /** `isOld`: something newer came before it. */
   async #whyIgnored(app: App, event: PushEvent): Promise<{ reason: string; isOld: boolean } | undefined> {
     // Not everybody who speaks of a commit tells its message.
@@ -285,12 +354,22 @@ export class WebhookReceiver {
 function firstVerdict(
   event: WebhookEvent,
   link: WebhookLink,
-): Pick<Delivery, 'state' | 'reason'> & { push?: PushEvent } {
+): Pick<Delivery, 'state' | 'reason'> & { push?: PushEvent; image?: ImageEvent } {
   if (event.kind === 'ping') return { state: 'connected', reason: undefined };
   if (event.kind === 'nothing') return { state: 'ignored', reason: safeText(event.reason, 200) };
+  if (event.kind === 'image') {
+    const about = reasonToIgnoreImage(event, link);
+    const reason = about === undefined ? undefined : safeText(about, 200);
+    return { state: reason === undefined ? 'fetching' : 'ignored', reason, image: event };
+  }
   const reason = reasonToIgnore(event, link);
   if (reason !== undefined) return { state: 'ignored', reason: safeText(reason, 200), push: event };
   return { state: 'fetching', reason: undefined, push: event };
+}
+
+/** What there is to be done about a delivery. */
+function eventOf({ push, image }: Delivery): PushEvent | ImageEvent | undefined {
+  return push ?? image;
 }
 
 function answerTo({ id, state, reason, number }: Delivery): WebhookAnswer {

@@ -1,11 +1,18 @@
 import { expect, test } from 'vitest';
 import type { CommitSha } from '../../src/domain/app.ts';
-import { type PushEvent, reasonToIgnore, type WebhookLink } from '../../src/domain/webhook.ts';
+import {
+  type ImageEvent,
+  type PushEvent,
+  reasonToIgnore,
+  reasonToIgnoreImage,
+  type WebhookLink,
+} from '../../src/domain/webhook.ts';
 
 const link: WebhookLink = {
   provider: 'github',
   repository: 'https://user:secret@forge.example/Team/Shop.git',
   branch: 'main',
+  tag: undefined,
   pollSeconds: undefined,
   createdAt: new Date(0),
 };
@@ -51,3 +58,25 @@ test.each(['Fix [skip deploy]', 'Fix\n\n[ci skip]', '[SKIP CI] x'])(
     expect(reason({ message })).toMatch(/the commit says \[/);
   },
 );
+
+test('of images only the linked one with the linked tag is deployed', () => {
+  const image: ImageEvent = {
+    kind: 'image',
+    repository: 'ana/shop',
+    tag: 'latest',
+    digest: undefined,
+    at: undefined,
+  };
+  const about = (change: Partial<ImageEvent>, repository: string): string | undefined =>
+    reasonToIgnoreImage(
+      { ...image, ...change },
+      { ...link, provider: 'registry', repository, branch: '', tag: 'latest' },
+    );
+  expect(about({}, 'registry.example:5000/ana/shop')).toBeUndefined();
+  expect(about({}, 'ana/shop')).toBeUndefined();
+  expect(about({ repository: 'library/nginx' }, 'nginx')).toBeUndefined();
+  expect(about({ repository: 'ana/shop2' }, 'ana/shop')).toMatch(
+    /about ana\/shop2, not about the linked image/,
+  );
+  expect(about({ tag: 'v2' }, 'ana/shop')).toBe('the tag v2; only latest is deployed');
+});

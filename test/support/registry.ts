@@ -20,6 +20,8 @@ export type Registry = {
   /** Ends it, as a crash does; nobody answers until it is resumed. */
   stop(): Promise<void>;
   resume(): Promise<void>;
+  /** Starts it anew, so that it tells somebody what is pushed and pulled. */
+  notify(url: string, authorization: string): Promise<void>;
   [Symbol.asyncDispose]: () => Promise<void>;
 };
 
@@ -28,17 +30,14 @@ export async function startRegistry({ isOpen = false } = {}): Promise<Registry> 
   const dir = await mkdtemp(join(tmpdir(), 'gantry-registry-'));
   const host = `127.0.0.1:${await freePort()}`;
   await writeFile(join(dir, 'users'), `${registryUser}:${passwordHash}\n`);
-  await writeFile(
-    join(dir, 'config.yml'),
-    [
-      'version: 0.1',
-      'log: {level: error, accesslog: {disabled: true}}',
-      `storage: {filesystem: {rootdirectory: ${dir}/data}}`,
-      `http: {addr: "${host}"}`,
-      ...(isOpen ? [] : [`auth: {htpasswd: {realm: test, path: ${dir}/users}}`]),
-      '',
-    ].join('\n'),
-  );
+  const config = [
+    'version: 0.1',
+    'log: {level: error, accesslog: {disabled: true}}',
+    `storage: {filesystem: {rootdirectory: ${dir}/data}}`,
+    `http: {addr: "${host}"}`,
+    ...(isOpen ? [] : [`auth: {htpasswd: {realm: test, path: ${dir}/users}}`]),
+  ];
+  await writeFile(join(dir, 'config.yml'), `${config.join('\n')}\n`);
   const serve = async (): Promise<ChildProcess> => {
     const started = spawn('docker-registry', ['serve', join(dir, 'config.yml')], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -79,6 +78,13 @@ export async function startRegistry({ isOpen = false } = {}): Promise<Registry> 
     },
     stop,
     async resume() {
+      child = await serve();
+    },
+    async notify(url, authorization) {
+      const endpoint = `{name: test, url: "${url}", headers: {Authorization: ["${authorization}"]}, timeout: 5s, threshold: 3, backoff: 1s}`;
+      const lines = [...config, `notifications: {endpoints: [${endpoint}]}`, ''];
+      await writeFile(join(dir, 'config.yml'), lines.join('\n'));
+      await stop();
       child = await serve();
     },
     async [Symbol.asyncDispose]() {

@@ -18,6 +18,7 @@ import {
 } from './deploy/sweep.ts';
 import { DockerodeEngine } from './docker/dockerode-engine.ts';
 import type { AppName } from './domain/app.ts';
+import { labels } from './domain/container.ts';
 import { Stopped } from './domain/deployment.ts';
 import { Repositories } from './git/repositories.ts';
 import { fetchSubmodules } from './git/submodules.ts';
@@ -31,6 +32,7 @@ import { TaskQueue } from './queue/task-queue.ts';
 import { TaskWorker } from './queue/task-worker.ts';
 import { AppStore } from './store/app-store.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
+import { HealthStore } from './store/health-store.ts';
 import { keys } from './store/keys.ts';
 import { LeaseStore } from './store/lease-store.ts';
 import { LogWriter } from './store/log-writer.ts';
@@ -191,6 +193,7 @@ export async function startWorker(
     limits,
   });
 
+  const health = new HealthStore(redis);
   const sweep: SweepFacts = {
     engine,
     storeId,
@@ -205,6 +208,16 @@ export async function startWorker(
     options: (app) => apps.options(app),
     doomedVolumes: () => volumes.doomed(),
     forgetVolume: (app, volume) => volumes.forget(app, volume),
+    noteServing: (app, containers) =>
+      health.look(
+        app,
+        containers.map(({ id, labels: { [labels.release]: release }, running, restartCount }) => ({
+          id,
+          release: Number(release),
+          running,
+          restartCount,
+        })),
+      ),
     storeTag,
     stopTimeoutMs: config.stopTimeoutMs,
     workDir: paths.work,

@@ -31,6 +31,8 @@ export type SweepFacts = {
   options: (app: AppName) => Promise<AppOptions>;
   doomedVolumes: () => Promise<readonly { app: AppName; volume: string }[]>;
   forgetVolume: (app: AppName, volume: string) => Promise<void>;
+  /** How the containers are that serve an app. */
+  noteServing: (app: AppName, containers: readonly ContainerState[]) => Promise<void>;
   storeTag: string;
   stopTimeoutMs: number;
   workDir: string;
@@ -42,19 +44,24 @@ export type SweepFacts = {
  */
 export async function sweepContainers(facts: SweepFacts): Promise<void> {
   const containers = await facts.engine.listContainers(`${labels.store}=${facts.storeId}`);
+  const serving = new Map<AppName, ContainerState[]>();
   // Side by side: one that ignores SIGTERM must not hold up the others.
   await Promise.all(
     containers.map(async (container) => {
       switch (await useOf(facts, container)) {
         case 'none':
           return facts.engine.stopAndRemove(container.id, facts.stopTimeoutMs);
-        case 'live':
+        case 'live': {
+          const app = container.labels[labels.app] as AppName;
+          serving.set(app, [...(serving.get(app) ?? []), container]);
           return container.isKept ? undefined : facts.engine.keep(container.id);
+        }
         case 'passing':
           return undefined;
       }
     }),
   );
+  for (const [app, found] of serving) await facts.noteServing(app, found);
 }
 
 async function useOf(facts: SweepFacts, container: ContainerState): Promise<'live' | 'passing' | 'none'> {

@@ -12,6 +12,8 @@ export const eventTypes = [
   'deploy.cancelled',
   'deploy.superseded',
   'release.rolled_back',
+  'app.crashed',
+  'app.recovered',
   'webhook.test',
 ] as const;
 export type EventType = (typeof eventTypes)[number];
@@ -45,13 +47,15 @@ export type OutgoingWebhook = {
   disabled: string | undefined;
 };
 
-/** A change of a deployment, as it was written down together with that change. */
+/** A change of a deployment, as it was written down together with that change; or of how its containers are. */
 export type StoredEvent = {
   /** Unique, for ever. */
   id: string;
   app: AppName;
   number: number;
-  state: DeploymentState;
+  state: DeploymentState | 'crashed' | 'recovered';
+  /** What is known about a crash. */
+  reason: string | undefined;
   at: Date;
 };
 
@@ -97,13 +101,15 @@ export type Notice = {
   nextAt: Date | undefined;
 };
 
-const typeOfState: Record<DeploymentState, EventType> = {
+const typeOfState: Record<StoredEvent['state'], EventType> = {
   queued: 'deploy.queued',
   running: 'deploy.started',
   live: 'deploy.succeeded',
   failed: 'deploy.failed',
   cancelled: 'deploy.cancelled',
   superseded: 'deploy.superseded',
+  crashed: 'app.crashed',
+  recovered: 'app.recovered',
 };
 
 /** What a change of a deployment is called outside, with an id for each: a rollback that is live is two events. */
@@ -120,15 +126,17 @@ export function eventsOf(
 
 /** What is only known at the end is not in an event from before it, however late that is sent. */
 function payloadOf(type: EventType, event: StoredEvent, deployment: Deployment, url: string): EventPayload {
-  const { commit, pull, subject, branch, trigger, by, step, reason, supersededBy, rollbackTo } = deployment;
+  const { commit, pull, subject, branch, trigger, by, step, supersededBy, rollbackTo } = deployment;
   const isOver = event.state !== 'queued' && event.state !== 'running';
+  const isHealth = event.state === 'crashed' || event.state === 'recovered';
+  const reason = isHealth ? event.reason : deployment.reason;
   return {
     type,
     timestamp: event.at.toISOString(),
     data: {
       app: event.app,
       number: event.number,
-      state: event.state,
+      state: event.state === 'crashed' || event.state === 'recovered' ? deployment.state : event.state,
       commit: commit === noCommit ? null : commit,
       image: pull ? { reference: pull.reference, digest: pull.digest ?? null } : null,
       subject,
@@ -144,26 +152,28 @@ function payloadOf(type: EventType, event: StoredEvent, deployment: Deployment, 
   };
 }
 
+const nothing: EventPayload['data'] = {
+  app: null,
+  number: null,
+  state: null,
+  commit: null,
+  image: null,
+  subject: null,
+  branch: null,
+  trigger: null,
+  by: null,
+  step: null,
+  reason: null,
+  supersededBy: null,
+  rollbackTo: null,
+  url: null,
+};
+
 export function testPayload(scope: WebhookScope, url: string | null, at: Date): EventPayload {
   return {
     type: 'webhook.test',
     timestamp: at.toISOString(),
-    data: {
-      app: scope === allApps ? null : scope,
-      number: null,
-      state: null,
-      commit: null,
-      image: null,
-      subject: null,
-      branch: null,
-      trigger: null,
-      by: null,
-      step: null,
-      reason: null,
-      supersededBy: null,
-      rollbackTo: null,
-      url,
-    },
+    data: { ...nothing, app: scope === allApps ? null : scope, url },
   };
 }
 

@@ -500,6 +500,7 @@ if back ~= '' then
   redis.call('HSET', depKey, 'back', back)
 end
 redis.call('HSET', depKey, 'switched', '1')
+redis.call('HSETNX', '${keys.health('' as AppName)}' .. app, 'look', 'switch')
 redis.call('HSET', appKey, 'live', number)
 redis.call('HDEL', appKey, 'paused', 'stopped', 'stopping')
 redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))

@@ -50,6 +50,8 @@ export const keys = {
   deliverySeen: (app: AppName, id: string) => `${prefix}:delivery-seen:${app}:${id}`,
   /** A stream of changes of deployments that have still to be told to the outside. */
   outbox: `${prefix}:outbox`,
+  /** How often each container that serves was seen to have ended by itself, and when that was last news. */
+  health: (app: AppName) => `${prefix}:health:${app}`,
   /** Ids of outgoing webhooks; the scope is an app, or `*` for all of them. */
   outgoing: (scope: string) => `${prefix}:outgoing:${scope}`,
   outgoingWebhook: (scope: string, id: string) => `${prefix}:outgoing:${scope}:${id}`,

@@ -1,6 +1,5 @@
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
-import type { DeploymentState } from '../domain/deployment.ts';
 import type { StoredEvent } from '../domain/outgoing-webhook.ts';
 import { keys } from './keys.ts';
 
@@ -21,15 +20,14 @@ export class Outbox {
   async read(): Promise<StoredEvent[]> {
     const entries = await this.#redis.xrange(keys.outbox, '-', '+', 'COUNT', atOnce);
     return entries.map(([id, fields]) => {
-      const [app = '', number = '', state = '', at = ''] = ['app', 'number', 'state', 'at'].map(
-        (name) => fields[fields.indexOf(name) + 1],
-      );
+      const of = (name: string): string => fields[fields.indexOf(name) + 1] ?? '';
       return {
         id,
-        app: app as AppName,
-        number: Number(number),
-        state: state as DeploymentState,
-        at: new Date(at),
+        app: of('app') as AppName,
+        number: Number(of('number')),
+        state: of('state') as StoredEvent['state'],
+        reason: of('reason') || undefined,
+        at: new Date(of('at')),
       };
     });
   }
@@ -42,8 +40,8 @@ export class Outbox {
 
 /** Lua for the scripts that change a deployment. It is written once for each change, however often the script runs. */
 export const announceInLua = `
-local function announce(app, number, state, now, channel)
-  redis.call('XADD', '${keys.outbox}', '*', 'app', app, 'number', number, 'state', state, 'at', now)
+local function announce(app, number, state, now, channel, reason)
+  redis.call('XADD', '${keys.outbox}', '*', 'app', app, 'number', number, 'state', state, 'at', now, 'reason', reason or '')
   redis.call('PUBLISH', channel, cjson.encode({kind = 'announced'}))
 end
 `;

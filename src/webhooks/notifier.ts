@@ -50,6 +50,8 @@ export class Notifier {
   readonly #deps: NotifierDeps;
   /** A commit's statuses go one after the other: the forge keeps the one that comes last. */
   readonly #turns = new Map<string, Promise<unknown>>();
+  /** Events that could not be told, which is said once of each. */
+  readonly #troubled = new Set<string>();
   readonly #stopListening: () => void;
   #wake = (): void => {};
   #hinted = false;
@@ -80,9 +82,8 @@ export class Notifier {
     while (!this.#stopped) {
       this.#hinted = false;
       try {
-        const events = await this.#deps.outbox.read();
-        for (const event of events) await this.#tell(event);
-        if (events.length > 0) continue;
+        const told = await this.#tellAll(await this.#deps.outbox.read());
+        if (told > 0) continue;
       } catch (error) {
         this.#deps.logger.debug({ reason: messageOf(error) }, 'the outbox waits; Redis may be away');
       }
@@ -95,6 +96,22 @@ export class Notifier {
         };
       });
     }
+  }
+
+  /** One that cannot be told now stays, and holds up no other. Returns how many were told. */
+  async #tellAll(events: readonly StoredEvent[]): Promise<number> {
+    let told = 0;
+    for (const event of events) {
+      try {
+        await this.#tell(event);
+        told += 1;
+      } catch (err) {
+        if (!this.#troubled.has(event.id))
+          this.#deps.logger.warn({ err, app: event.app }, 'an event waits: it cannot be told now');
+        this.#troubled.add(event.id);
+      }
+    }
+    return told;
   }
 
   /** Fine to repeat: a notice has the same id each time. Only then is the event forgotten. */
@@ -115,7 +132,8 @@ export class Notifier {
       }
     }
     const isMine = await outbox.remove(event.id);
-    if (isMine && deployment && isFinal(event.state)) this.#deps.onEnded(deployment);
+    const isEnd = event.state === deployment?.state && isFinal(deployment.state);
+    if (isMine && deployment && isEnd) this.#deps.onEnded(deployment);
   }
 
   /** Sends a notice unless that is done or not yet due. Returns in how many milliseconds it is due next. */

@@ -1,5 +1,6 @@
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { localDocker } from '../support/base-image.ts';
 import { type Received, startReceiver } from '../support/receiver.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 
@@ -216,6 +217,44 @@ describe('events of deployments', () => {
     });
     expect((await rig.gantry('webhooks', 'out', '--app', 'chatty')).stdout).not.toContain('secret-path');
   });
+});
+
+test('a container that ends by itself is told of, and that it is up again', async () => {
+  await using receiver = await startReceiver();
+  await listened('fragile', receiver.url, '--events', 'app.crashed,app.recovered');
+  await using repo = await appRepository('page');
+  expect(await repo.push(await rig.pushUrl('fragile'))).toMatchObject({ code: 0 });
+  const filters = { label: [`gantry.store=${await rig.storeId}`, 'gantry.app=fragile'] };
+  const [container] = await localDocker().listContainers({ filters });
+  const { State } = await localDocker()
+    .getContainer(container?.Id ?? '')
+    .inspect();
+  process.kill(State.Pid, 'SIGKILL');
+  // A worker looks after each deployment, and now and then.
+  await until('the crash is told', async () => {
+    await failToDeploy('other');
+    return receiver.received.length > 0;
+  });
+  await until(
+    'it is up again',
+    async () => {
+      await failToDeploy('other');
+      return receiver.received.length > 1;
+    },
+    60_000,
+  );
+  expect(receiver.received.map(eventOf)).toMatchObject([
+    {
+      type: 'app.crashed',
+      data: {
+        number: 1,
+        state: 'live',
+        reason: expect.stringMatching(/a container of v1 ended by itself/) as string,
+      },
+    },
+    { type: 'app.recovered', data: { number: 1, state: 'live' } },
+  ]);
+  expect((await rig.request('fragile')).status).toBe(200);
 });
 
 describe('no event is lost', () => {

@@ -1,0 +1,73 @@
+import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import type { AppName } from '../domain/app.ts';
+import { keys } from './keys.ts';
+import { announceInLua } from './outbox.ts';
+
+type ServingContainer = { id: string; release: number; running: boolean; restartCount: number };
+
+/** An app that ends again within this time has not recovered. */
+const recoveredAfterMs = 20_000;
+
+/** How the containers are that serve, as workers see them from time to time; what is news goes into the outbox. */
+export class HealthStore {
+  readonly #redis: Redis;
+  readonly #recoveredAfterMs: number;
+
+  constructor(redis: Redis, recoveredAfter = recoveredAfterMs) {
+    this.#redis = redis;
+    this.#recoveredAfterMs = recoveredAfter;
+  }
+
+  /**
+   * Notes what was seen. A container that the engine has had to start again since the last look is a crash, told once until
+   * all of them run and stay up. At an app that was live before there were looks, the first one is nothing to compare with.
+   */
+  async look(app: AppName, containers: readonly ServingContainer[]): Promise<void> {
+    const now = new Date();
+    await this.#redis.eval(
+      lookScript,
+      1,
+      keys.health(app),
+      app,
+      randomUUID(),
+      JSON.stringify(containers),
+      now.toISOString(),
+      now.getTime(),
+      this.#recoveredAfterMs,
+      keys.channel,
+    );
+  }
+}
+
+const lookScript = `${announceInLua}
+local key = KEYS[1]
+local app, look, containers, now, ms, patience, channel = ARGV[1], ARGV[2], cjson.decode(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local flat, seen = redis.call('HGETALL', key), {}
+for i = 1, #flat, 2 do seen[flat[i]] = flat[i + 1] end
+if seen.look == look then return 0 end
+local ended, allRun, release = 0, true, 0
+redis.call('DEL', key)
+for _, one in ipairs(containers) do
+  local before = tonumber(seen['c ' .. one.id] or '0')
+  if one.restartCount > before and one.restartCount > ended then ended = one.restartCount; release = one.release end
+  if release == 0 then release = one.release end
+  allRun = allRun and one.running
+  redis.call('HSET', key, 'c ' .. one.id, one.restartCount)
+end
+redis.call('HSET', key, 'look', look)
+local crashed = tonumber(seen.crashed or '')
+if not seen.look then return 0 end
+if ended > 0 then
+  redis.call('HSET', key, 'crashed', ms)
+  if not crashed then
+    local times = ended == 1 and 'once' or ended .. ' times'
+    announce(app, release, 'crashed', now, channel, 'a container of v' .. release .. ' ended by itself, ' .. times .. ' so far, and is started again')
+  end
+elseif crashed and allRun and ms - crashed >= patience then
+  announce(app, release, 'recovered', now, channel)
+elseif crashed then
+  redis.call('HSET', key, 'crashed', crashed)
+end
+return 1
+`;

@@ -1,0 +1,63 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type AppName, parseAppName } from '../../src/domain/app.ts';
+import { HealthStore } from '../../src/store/health-store.ts';
+import { Outbox } from '../../src/store/outbox.ts';
+import { temporaryRedis } from '../support/redis.ts';
+import { until } from '../support/rig.ts';
+
+let redis: Awaited<ReturnType<typeof temporaryRedis>>;
+beforeAll(async () => {
+  redis = await temporaryRedis();
+});
+afterAll(() => redis[Symbol.asyncDispose]());
+
+const appNamed = (name: string): AppName => parseAppName(name) as AppName;
+const seen = (restartCount: number, running = true, release = 1) => [
+  { id: `c${release}`, release, running, restartCount },
+];
+
+async function told(app: AppName): Promise<string[]> {
+  const events = (await new Outbox(redis.connect()).read()).filter((event) => event.app === app);
+  return events.map(({ number, state, reason }) => `v${number} ${state}${reason ? `: ${reason}` : ''}`);
+}
+
+test('a crash is told once, and once that it is over', async () => {
+  const app = appNamed('crashes');
+  const store = new HealthStore(redis.connect(), 200);
+  await store.look(app, seen(0));
+  await store.look(app, seen(2));
+  await store.look(app, seen(3, false));
+  await store.look(app, seen(3));
+  expect(await told(app)).toEqual([
+    'v1 crashed: a container of v1 ended by itself, 2 times so far, and is started again',
+  ]);
+  await until('it has stayed up', async () => {
+    await store.look(app, seen(3));
+    return (await told(app)).length === 2;
+  });
+  await store.look(app, seen(3));
+  await store.look(app, seen(4));
+  expect((await told(app)).slice(1)).toEqual([
+    'v1 recovered',
+    expect.stringMatching(/^v1 crashed: .* 4 times so far/),
+  ]);
+});
+
+test('what was before the first look is no news, and neither is a new release or a start by somebody', async () => {
+  const app = appNamed('calm');
+  const store = new HealthStore(redis.connect(), 0);
+  await store.look(app, seen(7));
+  await store.look(app, seen(7));
+  await store.look(app, seen(0, true, 2));
+  await store.look(app, seen(0, true, 2));
+  expect(await told(app)).toEqual([]);
+});
+
+test('one that does not run has not recovered', async () => {
+  const app = appNamed('down');
+  const store = new HealthStore(redis.connect(), 0);
+  for (const state of [seen(0), seen(1, false), seen(1, false), seen(1, false)]) await store.look(app, state);
+  expect(await told(app)).toHaveLength(1);
+  await store.look(app, seen(1));
+  expect((await told(app))[1]).toBe('v1 recovered');
+});

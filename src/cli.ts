@@ -2,6 +2,7 @@
 import { Argument, Command, CommanderError, Option } from 'commander';
 import type { deployImage } from './commands/deploy-image.ts';
 import type { scale, setOptions } from './commands/options.ts';
+import type { push } from './commands/push.ts';
 import type { linkWebhook } from './commands/webhooks.ts';
 import { version } from './version.ts';
 
@@ -259,6 +260,18 @@ program
   .option('--detach', 'return once it is queued')
   .action(async (app: string | undefined, options: Parameters<typeof deployImage>[1]) =>
     (await import('./commands/deploy-image.ts')).deployImage(app, options),
+  );
+program
+  .command('push')
+  .description(
+    'deploy the images of a Cloud Foundry manifest, one app after the other; for git it is git push',
+  )
+  .argument('[app]', 'only this one of them')
+  .option('-f, --file <manifest>', 'the manifest', 'manifest.yml')
+  .option('--var <name=value...>', 'what ((name)) stands for')
+  .option('--vars-file <file...>', 'the same from a YAML file')
+  .action(async (app: string | undefined, options: Parameters<typeof push>[1]) =>
+    (await import('./commands/push.ts')).push(app, options),
   );
 program
   .command('restart')

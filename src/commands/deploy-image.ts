@@ -41,7 +41,7 @@ export async function deployImage(given: string | undefined, options: Options): 
 }
 
 /** Never an argument: those are for all users of a machine to see. */
-async function readPassword(username: string): Promise<string> {
+export async function readPassword(username: string): Promise<string> {
   const given = process.env.GANTRY_DOCKER_PASSWORD ?? process.env.CF_DOCKER_PASSWORD;
   const password = given ?? (await readSecret(`password of ${username}: `));
   if (password === '')

@@ -110,6 +110,7 @@ apps
   .option('--task', 'a deployment runs the container once instead of serving it')
   .option('--no-task')
   .addOption(new Option('--swap <order>').choices(['start-first', 'stop-first', 'default']))
+  .option('--registry <place>', 'where built images go, as registry.example.com/team; or "none", "default"')
   .option('--test-command <command>', 'run in each image that is built before it is started; "default": none')
   .option('--port <number>', portHelp)
   .option('--command <command>', commandHelp)

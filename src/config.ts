@@ -2,6 +2,7 @@ import type { BlockList } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseMemory } from './domain/app-options.ts';
+import { isRegistryPlace } from './domain/image-reference.ts';
 import { parseRanges } from './domain/internal-address.ts';
 
 /**
@@ -53,6 +54,8 @@ export type Config = Readonly<{
   /** Proxies before the server whose `X-Forwarded-For` is believed. */
   trustedProxies: BlockList;
   /** Instead of the machine's certificate authorities, for submodules. */
+  /** Where built images go besides. */
+  registry: { place: string | undefined; username: string | undefined; passwordFile: string | undefined };
   gitCaFile: string | undefined;
   /** Milliseconds between one attempt to send an event and the next. */
   webhookRetriesMs: readonly number[];
@@ -177,6 +180,14 @@ export const variables = {
     '/etc/ssl/forge-ca.pem',
     'certificates of authorities to trust for submodules and linked repositories (default: the machine’s), and for outgoing webhooks besides the usual ones',
   ),
+  GANTRY_REGISTRY: variable(
+    registryPlace,
+    '',
+    'registry.example.com/team',
+    'where every built image is uploaded as `<registry>/<app>:<commit>` (default: nowhere)',
+  ),
+  GANTRY_REGISTRY_USERNAME: variable(text, '', 'gantry', 'the login there (default: none)'),
+  GANTRY_REGISTRY_PASSWORD_FILE: variable(text, '', '/etc/gantry/registry', 'the file with its password'),
   GANTRY_KEEP_RELEASES: variable(int(1, 1000), '10', '5', 'images of how many releases are kept'),
   GANTRY_BUILD_CACHE: variable(
     parseMemory,
@@ -230,6 +241,10 @@ function url(value: string): string | undefined {
 
 function domain(value: string): string | undefined {
   return /^[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?$/.test(value) ? value : undefined;
+}
+
+function registryPlace(value: string): string | undefined {
+  return value === '' || isRegistryPlace(value) ? value : undefined;
 }
 
 function portRange(value: string): { from: number; to: number } | undefined {
@@ -295,6 +310,11 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     diskFloorBytes: read('GANTRY_DISK_FLOOR'),
     allowedInternal: read('GANTRY_ALLOW_INTERNAL_ADDRESSES'),
     trustedProxies: read('GANTRY_TRUSTED_PROXIES'),
+    registry: {
+      place: read('GANTRY_REGISTRY') || undefined,
+      username: read('GANTRY_REGISTRY_USERNAME') || undefined,
+      passwordFile: read('GANTRY_REGISTRY_PASSWORD_FILE') || undefined,
+    },
     gitCaFile: read('GANTRY_GIT_CA_FILE') || undefined,
     webhookRetriesMs: read('GANTRY_WEBHOOK_RETRIES'),
     webhookTimeoutMs: read('GANTRY_WEBHOOK_TIMEOUT'),

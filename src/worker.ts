@@ -1,4 +1,4 @@
-import { mkdir, realpath, statfs } from 'node:fs/promises';
+import { mkdir, readFile, realpath, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { appUrl, type Config, dataPaths } from './config.ts';
@@ -163,6 +163,10 @@ export async function startWorker(
     markStopped: (app) => deployments.markStopped(app, fence),
     paused: async (app) => (await routes.get(app))?.paused ?? [],
     imageLogin: (app, host) => apps.imageLogin(app, host),
+    recordPublished: ({ deployment }, reference) =>
+      deployments.recordPublished(deployment.app, deployment.number, reference),
+    registry: config.registry.place,
+    registryLogin: () => readRegistryLogin(config),
     recordDigest: ({ deployment }, digest) =>
       deployments.recordDigest(deployment.app, deployment.number, digest),
     recordCron: ({ deployment }, entries) =>
@@ -356,4 +360,13 @@ async function runHook(config: Config, host: HookHost, run: HookRun): Promise<Ho
     memoryBytes: config.hookMemoryBytes,
     processes: config.hookProcesses,
   });
+}
+
+/** Read each time, so that it can be changed while we run. */
+async function readRegistryLogin({
+  registry,
+}: Config): Promise<{ username: string; password: string } | undefined> {
+  const { username, passwordFile } = registry;
+  if (username === undefined || passwordFile === undefined) return undefined;
+  return { username, password: (await readFile(passwordFile, 'utf8')).trim() };
 }

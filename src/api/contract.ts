@@ -45,6 +45,8 @@ export const appOptionsShape = z.object({
   swap: z.enum(['start-first', 'stop-first']).nullable(),
   /** Run through `sh -c` in each image that is built, before anything of it is started. */
   testCommand: z.string().nullable(),
+  /** Where built images go besides; `none`: nowhere; `null`: where the server says. */
+  registry: z.string().nullable(),
   ...servingShape.shape,
   volumes: z.array(z.object({ name: z.string(), path: z.string() })),
 });
@@ -129,6 +131,8 @@ export const releaseShape = z.object({
   by: z.string(),
   trigger: z.string(),
   rollbackTo: z.number().nullable(),
+  /** Where its image is besides: `registry.example/app:commit@sha256:…`. */
+  published: z.string().nullable(),
   /** Bytes. */
   imageSize: z.number().nullable(),
   /** Against the release before; `null` when that was not recorded. */

@@ -44,55 +44,34 @@ export function optionRoutes(deps: Pick<AppRoutesDeps, 'apps'>): FastifyPluginAs
 
 /** With what is changed; throws when the app cannot have that. */
 export function changed(options: AppOptions, change: z.infer<typeof appOptionsChangeShape>): AppOptions {
-  const { memory, cpus, swap, port, command, testCommand, healthCheck, endpoint, startTimeout, ...rest } =
-    change;
+  const { memory, startTimeout, ...same } = change;
   if (typeof memory === 'number' && memory < smallestMemory)
     throw new UserError('INVALID', 'memory is at least 6M, which is the least a container can have');
-  const result: AppOptions = {
-    ...options,
-    ...(Object.fromEntries(
-      Object.entries(rest).filter(([, value]) => value !== undefined),
-    ) as Partial<AppOptions>),
-    ...(memory !== undefined && { memoryBytes: memory ?? undefined }),
-    ...(cpus !== undefined && { cpus: cpus ?? undefined }),
-    ...(swap !== undefined && { swap: swap ?? undefined }),
-    ...(port !== undefined && { port: port ?? undefined }),
-    ...(command !== undefined && { command: command ?? undefined }),
-    ...(testCommand !== undefined && { testCommand: testCommand ?? undefined }),
-    ...(healthCheck !== undefined && { healthCheck: healthCheck ?? undefined }),
-    ...(endpoint !== undefined && { endpoint: endpoint ?? undefined }),
-    ...(startTimeout !== undefined && { startSeconds: startTimeout ?? undefined }),
-  };
+  const given = Object.entries({ ...same, memoryBytes: memory, startSeconds: startTimeout })
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => [name, value ?? undefined]);
+  const result: AppOptions = { ...options, ...(Object.fromEntries(given) as Partial<AppOptions>) };
   const problem = problemWithAppOptions(result);
   if (problem) throw new UserError('INVALID', problem);
   return result;
 }
 
-function describe(options: AppOptions): z.infer<typeof appOptionsShape> {
-  const {
-    memoryBytes,
-    cpus,
-    swap,
-    volumes,
-    port,
-    command,
-    testCommand,
-    healthCheck,
-    endpoint,
-    startSeconds,
-    ...rest
-  } = options;
-  return {
-    ...rest,
-    port: port ?? null,
-    command: command ?? null,
-    testCommand: testCommand ?? null,
-    healthCheck: healthCheck ?? null,
-    endpoint: endpoint ?? null,
-    startTimeout: startSeconds ?? null,
-    memory: memoryBytes ?? null,
-    cpus: cpus ?? null,
-    swap: swap ?? null,
-    volumes: [...volumes],
-  };
+function describe({
+  memoryBytes,
+  startSeconds,
+  volumes,
+  ...same
+}: AppOptions): z.infer<typeof appOptionsShape> {
+  return withNulls({ ...same, volumes: [...volumes], memory: memoryBytes, startTimeout: startSeconds });
+}
+
+type WithNulls<T> = {
+  [Name in keyof T]: undefined extends T[Name] ? Exclude<T[Name], undefined> | null : T[Name];
+};
+
+/** JSON has no `undefined`. */
+function withNulls<T extends object>(all: T): WithNulls<T> {
+  return Object.fromEntries(
+    Object.entries(all).map(([name, value]) => [name, value ?? null]),
+  ) as WithNulls<T>;
 }

@@ -63,6 +63,7 @@ export function releaseRoutes(deps: ReleaseRoutesDeps): FastifyPluginAsyncZod {
 
 function describe(app: App, release: Release): z.infer<typeof releaseShape> {
   const { number, commit, pull, subject, by, trigger, rollbackTo, imageBytes, createdAt, isKept } = release;
+  const { published } = release;
   return {
     number,
     commit,
@@ -71,6 +72,7 @@ function describe(app: App, release: Release): z.infer<typeof releaseShape> {
     by,
     trigger,
     rollbackTo: rollbackTo ?? null,
+    published: published ?? null,
     imageSize: imageBytes ?? null,
     env: describeEnvChanges(release.envChanges),
     createdAt: createdAt.toISOString(),

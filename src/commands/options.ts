@@ -29,6 +29,7 @@ type SetFlags = {
   task?: boolean;
   swap?: string;
   testCommand?: string;
+  registry?: string;
 } & ServingFlags;
 
 /** How an app is started and asked whether it is well; `default` takes one back. */
@@ -68,6 +69,7 @@ export async function setOptions(app: string, flags: SetFlags): Promise<void> {
       swap: flags.swap === 'default' ? null : (flags.swap as NonNullable<Options['swap']>),
     }),
     ...(flags.testCommand !== undefined && { testCommand: orNull(flags.testCommand) }),
+    ...(flags.registry !== undefined && { registry: orNull(flags.registry) }),
     ...readServing(flags),
   };
   if (Object.keys(change).length === 0) throw new UsageError('what is to be set? see gantry apps set --help');
@@ -103,6 +105,7 @@ function rows(options: Options): string[][] {
     ['port', String(options.port ?? 'default')],
     ['command', options.command ?? 'default'],
     ['test command', options.testCommand ?? 'none'],
+    ['registry', options.registry ?? 'default'],
     ['health check', options.healthCheck ?? 'default'],
     ['endpoint', options.endpoint ?? 'default'],
     ['start timeout', options.startTimeout === null ? 'default' : `${options.startTimeout}s`],

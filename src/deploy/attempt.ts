@@ -58,6 +58,11 @@ export type DeployTools = {
   planGoBack: (attempt: Attempt) => Promise<{ back: GoBack; waiting: readonly string[] }>;
   /** Remembers what the deployment's release is to run at which times. */
   recordCron: (attempt: Attempt, entries: readonly CronEntry[]) => Promise<void>;
+  /** Where the image of the deployment is besides here, as somebody else would deploy it. */
+  recordPublished: (attempt: Attempt, reference: string) => Promise<void>;
+  /** The server's own, where built images go unless the app says otherwise; and its login there, should it need one. */
+  registry: string | undefined;
+  registryLogin: () => Promise<{ username: string; password: string } | undefined>;
   /** How much is free where builds need it. */
   freeSpace: () => Promise<readonly { folder: string; of: string; bytes: number }[]>;
   /** Of releases past the kept ones; returns whose went. */

@@ -6,6 +6,7 @@ import { type Checkout, checkOut } from './check-out.ts';
 import { runFailedHook, runSucceededHook } from './container-hooks.ts';
 import { beginFreeing, problemWithDisk } from './disk-space.ts';
 import { problemWithAccess, problemWithPort, warnOfAccess } from './host-access.ts';
+import { publishImage } from './publish-image.ts';
 import { pullImage, withPortOf } from './pull-image.ts';
 import { readCron } from './read-cron.ts';
 import { logInToRegistry } from './registry-login.ts';
@@ -136,7 +137,10 @@ async function makeImage(attempt: Attempt, checkout: Checkout | undefined): Prom
   if (postBuild) return { failure: failed('post-build hook', postBuild) };
 
   const untested = await testImage(attempt, build.image);
-  return untested ? { failure: failed('test', untested) } : { ...build, attempt };
+  if (untested) return { failure: failed('test', untested) };
+
+  const unpublished = await publishImage(attempt, build.image);
+  return unpublished ? { failure: failed('publish', unpublished) } : { ...build, attempt };
 }
 
 /** Only with the image at hand it is known where it listens. */

@@ -14,6 +14,8 @@ import type {
   ImageFacts,
   LoginResult,
   NetworkFacts,
+  PublishRequest,
+  PublishResult,
   PullProgress,
   PullRequest,
   PullResult,
@@ -22,6 +24,7 @@ import type {
 import { defaultSocketPath, EngineClient } from './engine-client.ts';
 import { type ExecOptions, execCommand } from './exec-command.ts';
 import { followOutput } from './follow-output.ts';
+import { publishImage } from './publish-image.ts';
 import { pullImage, resolveImage } from './pull-image.ts';
 import { checkLogin } from './registry-access.ts';
 import { removeContainer } from './remove-container.ts';
@@ -177,6 +180,10 @@ export class DockerodeEngine implements Engine {
     signal: AbortSignal,
   ): Promise<PullResult> {
     return await pullImage(this.#client, request, report, signal);
+  }
+
+  async publishImage(request: PublishRequest, signal: AbortSignal): Promise<PublishResult> {
+    return await publishImage(this.#client, request, signal);
   }
 
   async architecture(): Promise<string> {

@@ -57,6 +57,16 @@ export type PullProgress = { layers: number; layersDone: number; bytes: number; 
 /** A refusal of the registry, or of the engine about what the registry sent, in a few words. */
 export type PullResult = { ok: true } | { ok: false; reason: string; wantsLogin?: boolean };
 
+export type PublishRequest = {
+  image: string;
+  /** With the tag. */
+  reference: ImageReference;
+  /** Only the registry it belongs to is told. */
+  credentials?: RegistryLogin;
+};
+
+export type PublishResult = { ok: true; digest: string } | { ok: false; reason: string };
+
 export type LoginResult = { ok: true } | { ok: false; reason: string };
 
 export type StartResult =
@@ -105,6 +115,8 @@ export interface Engine {
     report: (progress: PullProgress) => void,
     signal: AbortSignal,
   ): Promise<PullResult>;
+  /** Aborting the signal ends the upload. */
+  publishImage(request: PublishRequest, signal: AbortSignal): Promise<PublishResult>;
   /** Of the machine, as `amd64`. */
   architecture(): Promise<string>;
   /** Where it keeps images, as a path on its machine. */

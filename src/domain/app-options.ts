@@ -1,3 +1,5 @@
+import { isRegistryPlace } from './image-reference.ts';
+
 /** What is decided about an app besides its variables. In force with the next deployment, as a variable is. */
 export type AppOptions = {
   /** Of each instance. `undefined`: what the server gives every app. */
@@ -21,6 +23,8 @@ export type AppOptions = {
   command: string | undefined;
   /** Run in a container of each image that is built, through `sh -c`, before anything of it is started. */
   testCommand: string | undefined;
+  /** Where its built images go, as `registry.example/team`, or `none`. `undefined`: what the server gives every app. */
+  registry: string | undefined;
   /** `undefined`: as is usual for where the app comes from. */
   healthCheck: HealthCheckType | undefined;
   /** The path of a check over HTTP. */
@@ -54,6 +58,7 @@ const defaults: AppOptions = {
   port: undefined,
   command: undefined,
   testCommand: undefined,
+  registry: undefined,
   healthCheck: undefined,
   endpoint: undefined,
   startSeconds: undefined,
@@ -126,6 +131,9 @@ export function problemWithAppOptions(options: AppOptions): string | undefined {
   for (const command of [options.command, options.testCommand])
     if (command !== undefined && (command.trim() === '' || command.length > 10_000 || command.includes('\0')))
       return 'a command has 1 to 10 000 characters';
+  const { registry } = options;
+  if (registry !== undefined && registry !== 'none' && !isRegistryPlace(registry))
+    return 'a registry is a host and perhaps a path, like registry.example.com/team, or none';
   if (endpoint !== undefined && !isHealthPath(endpoint))
     return 'an endpoint is a path like /healthz, without spaces';
   if (startSeconds !== undefined && !(startSeconds >= 1 && startSeconds <= longestStart))

@@ -58,6 +58,7 @@ export type Step =
   | 'build'
   | 'post-build hook'
   | 'test'
+  | 'publish'
   | 'pre-run hook'
   | 'start'
   | 'health check'

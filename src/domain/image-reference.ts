@@ -56,6 +56,16 @@ export function parseImageReference(text: string): ImageReference | { problem: s
   return { host, path: host === dockerHub ? path.replace(/^library\//, '') : path, tag, digest };
 }
 
+/** A host and perhaps a path, in front of the names of images. */
+export function isRegistryPlace(text: string): boolean {
+  const reference = parseImageReference(`${text}/app`);
+  return (
+    !('problem' in reference) &&
+    imageName(reference) === `${text}/app` &&
+    /[.:]|^localhost/.test(text.split('/')[0] ?? '')
+  );
+}
+
 export function isDigest(text: string): boolean {
   return /^sha256:[0-9a-f]{64}$/.test(text);
 }

@@ -18,6 +18,8 @@ export type Release = Source & {
   imageBytes: number | undefined;
   /** False once its image is gone from the engine. */
   isKept: boolean;
+  /** Where its image is besides, with the digest. */
+  published: string | undefined;
   subject: string;
   by: string;
   trigger: Trigger;

@@ -169,6 +169,11 @@ export class DeploymentStore {
   }
 
   /** For the release this deployment may make. */
+  async recordPublished(app: AppName, number: number, reference: string): Promise<void> {
+    await this.#redis.hset(keys.deployment(app, number), 'published', reference);
+  }
+
+  /** For the release this deployment may make. */
   async recordCron(app: AppName, number: number, entries: readonly CronEntry[]): Promise<void> {
     await this.#redis.hset(keys.deployment(app, number), 'cron', JSON.stringify(entries));
   }
@@ -492,8 +497,8 @@ if old then
 end
 redis.call('SET', routeKey, cjson.encode(route))
 redis.call('HSET', depKey, 'routeBefore', old or '', 'liveBefore', redis.call('HGET', appKey, 'live') or '', 'stoppedBefore', redis.call('HGET', appKey, 'stopped') or '')
-local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env', 'options', 'cron', 'trigger', 'rollbackTo', 'envChanges', 'pullReference', 'pullDigest')
-redis.call('HSET', releaseKey, 'image', image, 'imageId', imageId, 'imageBytes', imageBytes, 'trigger', dep[7], 'rollbackTo', dep[8] or '', 'envChanges', dep[9] or '', 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'options', dep[5] or '', 'cron', dep[6] or '', 'pullReference', dep[10] or '', 'pullDigest', dep[11] or '', 'createdAt', now)
+local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env', 'options', 'cron', 'trigger', 'rollbackTo', 'envChanges', 'pullReference', 'pullDigest', 'published')
+redis.call('HSET', releaseKey, 'image', image, 'imageId', imageId, 'imageBytes', imageBytes, 'trigger', dep[7], 'rollbackTo', dep[8] or '', 'envChanges', dep[9] or '', 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'options', dep[5] or '', 'cron', dep[6] or '', 'pullReference', dep[10] or '', 'pullDigest', dep[11] or '', 'published', dep[12] or '', 'createdAt', now)
 redis.call('ZADD', releasesKey, number, number)
 if back ~= '' then
   goBack(appKey, envKey, cjson.decode(back), 'from', 'to')

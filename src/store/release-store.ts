@@ -30,6 +30,7 @@ export class ReleaseStore {
       pull: fields.pullReference
         ? { reference: fields.pullReference, digest: fields.pullDigest || undefined }
         : undefined,
+      published: fields.published || undefined,
       subject: fields.subject ?? '',
       by: fields.by ?? '',
       trigger: (fields.trigger ?? 'push') as Trigger,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { resultOf } from '../support/git.ts';
-import { inventory } from '../support/inventory.ts';
+import { inventory, settledInventory } from '../support/inventory.ts';
 import { notesApp } from '../support/notes-app.ts';
 import { processesWith } from '../support/processes.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
@@ -102,6 +102,7 @@ type Step = {
   /** What makes the deployment stay at the step. */
   env?: (command: string) => Record<string, string>;
   files?: (command: string) => Record<string, string>;
+  options?: (command: string) => Record<string, string>;
   prepare?: (repo: App) => Promise<void>;
   /** It talks to a server that never answers; all others run the endless program. */
   isSilent?: true;
@@ -141,6 +142,8 @@ const steps: Step[] = [
     files: (command) => ({ Dockerfile: plain(`RUN ${command}`) }),
   },
   { step: 'the post-build hook', env: (command) => ({ CC_POST_BUILD_HOOK: command }) },
+  { step: 'the test of the image', options: (command) => ({ testCommand: command }) },
+  { step: 'the upload to a registry', options: () => ({ registry: silent.address }), isSilent: true },
   { step: 'the pre-run hook', env: (command) => ({ CC_PRE_RUN_HOOK: command }) },
   {
     step: 'the health check',
@@ -168,21 +171,25 @@ describe('a deployment that is cancelled leaves nothing, and what serves untouch
     repo = await appRepository('web');
     await repo.push(await rig.pushUrl(app));
     base = (await repo.git('rev-parse', 'HEAD')).stdout.trim();
-    before = await inventory(rig);
+    before = await settledInventory(rig);
     visitors = new Visitors(rig.httpPort, `${app}.localhost`, 50);
   });
   afterAll(async () => repo[Symbol.asyncDispose]());
 
-  async function startAfresh(env: Record<string, string> = {}): Promise<void> {
+  async function startAfresh(
+    env: Record<string, string> = {},
+    options: Record<string, string> = {},
+  ): Promise<void> {
+    await rig.api('PATCH', `/apps/${app}/options`, { testCommand: null, registry: null, ...options });
     const { body } = await rig.api('GET', `/apps/${app}/env`);
     const old = Object.keys((JSON.parse(body) as { env: Record<string, string> }).env);
     await rig.setEnv(app, { ...Object.fromEntries(old.map((name) => [name, null])), ...env });
     await repo.git('reset', '--quiet', '--hard', base);
   }
 
-  test.each(steps)('$step', async ({ env, files, prepare, isSilent }) => {
+  test.each(steps)('$step', async ({ env, files, options, prepare, isSilent }) => {
     const { command, mark } = endless();
-    await startAfresh(env?.(command));
+    await startAfresh(env?.(command), options?.(command));
     await repo.commit({ ...files?.(command), version: randomUUID() });
     await prepare?.(repo);
     const calls = silent.connections;
@@ -252,7 +259,7 @@ test('one that was stopped for is started again when what replaces it is cancell
   await rig.setEnv('room', {});
   await rig.gantry('volumes', 'add', 'room', 'notes:/data');
   expect((await repo.push(await rig.pushUrl('room'))).code).toBe(0);
-  const before = await inventory(rig);
+  const before = await settledInventory(rig);
   await repo.commit({ Dockerfile: `FROM gantry-test/node:1\nCMD ${command}\n` });
   const push = await pushUntil(repo, 'room', async () => (await processesWith(mark)).length > 0);
   expect((await rig.request('room')).status).toBe(503);

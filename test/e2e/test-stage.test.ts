@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { inventory } from '../support/inventory.ts';
+import { inventory, settledInventory } from '../support/inventory.ts';
 import { processesWith } from '../support/processes.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 
@@ -46,7 +46,7 @@ test('an image that does not pass is not deployed: its output, the step and the 
   const app = 'broken';
   await using repo = await appRepository('web');
   expect((await repo.push(await rig.pushUrl(app))).code).toBe(0);
-  const before = await inventory(rig);
+  const before = await settledInventory(rig);
   await setTest(app, 'echo "2 of 3 tests failed"; exit 7');
   await repo.commit({ version: 'two' });
   const push = await repo.push(await rig.pushUrl(app));
@@ -72,7 +72,7 @@ test('tests that do not end are ended, and so are those of a deployment that is 
   const app = 'endless';
   await using repo = await appRepository('web');
   expect((await repo.push(await rig.pushUrl(app))).code).toBe(0);
-  const before = await inventory(rig);
+  const before = await settledInventory(rig);
   await setTest(app, 'sleep 987651');
   await repo.commit({ version: 'two' });
   const late = await repo.push(await rig.pushUrl(app));

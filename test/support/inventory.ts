@@ -2,8 +2,15 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { localDocker } from './base-image.ts';
 import { gitClient } from './git.ts';
+import { leftovers } from './leftovers.ts';
 import { processesOf } from './processes.ts';
-import type { Rig } from './rig.ts';
+import { type Rig, until } from './rig.ts';
+
+/** The same once all that goes on after a deployment has ended, as draining what it replaced. */
+export async function settledInventory(rig: Rig): Promise<string[]> {
+  await until('only what serves is there', async () => (await leftovers(rig)).length === 0, 45_000);
+  return inventory(rig);
+}
 
 /** Everything a deployment could leave behind, a line each: two of them are compared. */
 export async function inventory(rig: Rig): Promise<string[]> {

@@ -17,7 +17,7 @@ export async function expectNothingLeftBehind(rig: Rig, limitMs = 45_000): Promi
 }
 
 /** One sentence for everything that should not be there, and for everything that should be and is not. */
-async function leftovers(rig: Rig): Promise<string[]> {
+export async function leftovers(rig: Rig): Promise<string[]> {
   const apps = await listApps(rig);
   const found = await Promise.all([
     unsettledDeployments(rig, apps),

@@ -38,6 +38,7 @@ import { LeaseStore } from './store/lease-store.ts';
 import { LogWriter } from './store/log-writer.ts';
 import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store/redis.ts';
 import { ReleaseStore } from './store/release-store.ts';
+import { RouteChanges } from './store/route-changes.ts';
 import { RouteStore } from './store/route-store.ts';
 import { loadSealer } from './store/sealing.ts';
 import { StoreEvents } from './store/store-events.ts';
@@ -80,6 +81,7 @@ export async function startWorker(
   const apps = new AppStore(redis, sealer);
   const tasks = new TaskStore(redis, sealer);
   const deployments = new DeploymentStore(redis);
+  const routeChanges = new RouteChanges(redis);
   const routes = new RouteStore(redis);
   const releases = new ReleaseStore(redis);
   const volumes = new VolumeStore(redis);
@@ -131,7 +133,7 @@ export async function startWorker(
     allocateSubnet: async (app, taken, network) =>
       subnetAt(config.subnets, await apps.subnetIndex(app, taken.map(subnetIndex), network)),
     switchRoute: async ({ deployment }, endpoints, image, back) => {
-      const answer = await deployments.switchRoute(
+      const answer = await routeChanges.switch(
         deployment.app,
         deployment.number,
         fence,
@@ -146,21 +148,21 @@ export async function startWorker(
     },
     planGoBack: ({ deployment }) => planGoBack({ apps, deployments, releases }, deployment),
     pauseRoute: async (app) => {
-      const answer = await deployments.pauseRoute(app, fence);
+      const answer = await routeChanges.pause(app, fence);
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
       return { ...answer, endpoints: (await routes.get(app))?.paused ?? [] };
     },
     resumeRoute: async (app, containers) => {
-      const answer = await deployments.resumeRoute(app, fence, containers);
+      const answer = await routeChanges.resume(app, fence, containers);
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
       return answer.version;
     },
     stopRoute: async (app) => {
-      const answer = await deployments.stopRoute(app, fence);
+      const answer = await routeChanges.stop(app, fence);
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
       return answer === 'not now' ? undefined : answer.version;
     },
-    markStopped: (app) => deployments.markStopped(app, fence),
+    markStopped: (app) => routeChanges.markStopped(app, fence),
     paused: async (app) => (await routes.get(app))?.paused ?? [],
     imageLogin: (app, host) => apps.imageLogin(app, host),
     recordPublished: ({ deployment }, reference) =>
@@ -175,7 +177,7 @@ export async function startWorker(
     freeImages: async (app) => (await sweepImages(sweep, app)).freed,
     trimBuildCache: () => engine.trimBuildCache(config.buildCacheBytes),
     takeTrimmedBytes: () => engine.takeTrimmedBytes(),
-    switchBack: ({ deployment }) => deployments.switchBack(deployment.app, deployment.number, fence),
+    switchBack: ({ deployment }) => routeChanges.switchBack(deployment.app, deployment.number, fence),
     routeApplied: (app, version, limitMs, signal) =>
       events.until(
         () => routes.isApplied(app, version),

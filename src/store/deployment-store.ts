@@ -4,9 +4,6 @@ import { readAppOptions } from '../domain/app-options.ts';
 import type { CronEntry } from '../domain/cron-file.ts';
 import type { Deployment, DeploymentState, Step, Trigger } from '../domain/deployment.ts';
 import type { EnvChanges } from '../domain/env-changes.ts';
-import type { GoBack } from '../domain/go-back.ts';
-import type { ReleaseImage } from '../domain/release.ts';
-import type { Endpoint } from '../domain/route.ts';
 import { keys } from './keys.ts';
 import { announceInLua } from './outbox.ts';
 import { parseSealedEnv } from './sealed-env.ts';
@@ -126,43 +123,6 @@ export class DeploymentStore {
     return number === null ? undefined : this.get(app, number);
   }
 
-  /**
-   * The commit of a swap: points the route at `endpoints` and records the release, in one step that a worker whose fence
-   * is stale cannot pass, nor one that was asked to stop. Returns the version of the route to wait for.
-   */
-  async switchRoute(
-    app: AppName,
-    number: number,
-    fence: number,
-    endpoints: readonly Endpoint[],
-    image: ReleaseImage,
-    back?: GoBack,
-  ): Promise<{ version: number } | { cancelled: string } | 'stale'> {
-    const answer = (await this.#redis.eval(
-      switchScript,
-      7,
-      keys.app(app),
-      keys.deployment(app, number),
-      keys.route(app),
-      keys.routeVersion,
-      keys.release(app, number),
-      keys.releases(app),
-      keys.env(app),
-      fence,
-      number,
-      JSON.stringify(endpoints),
-      image.name,
-      new Date().toISOString(),
-      app,
-      keys.channel,
-      image.id ?? '',
-      image.bytes ?? '',
-      back ? JSON.stringify(back) : '',
-    )) as number | string;
-    if (typeof answer === 'string') return { cancelled: answer };
-    return answer < 0 ? 'stale' : { version: answer };
-  }
-
   /** What the reference of its image turned out to be. Should it begin again, it is the same. */
   async recordDigest(app: AppName, number: number, digest: string): Promise<void> {
     await this.#redis.hset(keys.deployment(app, number), 'pullDigest', digest);
@@ -183,62 +143,6 @@ export class DeploymentStore {
     await this.#redis.hset(keys.deployment(app, number), 'envChanges', JSON.stringify(changes));
   }
 
-  /** Takes a switch back that no router followed: the route is again what it was, and this container drains. */
-  async switchBack(app: AppName, number: number, fence: number): Promise<void> {
-    await this.#redis.eval(
-      switchBackScript,
-      7,
-      keys.app(app),
-      keys.deployment(app, number),
-      keys.route(app),
-      keys.routeVersion,
-      keys.release(app, number),
-      keys.releases(app),
-      keys.env(app),
-      fence,
-      number,
-      app,
-      keys.channel,
-    );
-  }
-
-  /**
-   * Takes what serves out of the route so that it can be stopped. It stays known as paused until a switch replaces it or
-   * `resumeRoute` brings it back. `undefined`: somebody else owns the app by now.
-   */
-  async pauseRoute(app: AppName, fence: number): Promise<{ version: number } | 'stale'> {
-    return this.#changeRoute(pauseScript, app, fence, []);
-  }
-
-  /** The paused endpoints that are still there serve again. */
-  async resumeRoute(
-    app: AppName,
-    fence: number,
-    containers: readonly string[],
-  ): Promise<{ version: number } | 'stale'> {
-    return this.#changeRoute(resumeScript, app, fence, containers);
-  }
-
-  async #changeRoute(
-    script: string,
-    app: AppName,
-    fence: number,
-    containers: readonly string[],
-  ): Promise<{ version: number } | 'stale'> {
-    const version = (await this.#redis.eval(
-      script,
-      3,
-      keys.app(app),
-      keys.route(app),
-      keys.routeVersion,
-      fence,
-      app,
-      keys.channel,
-      JSON.stringify(containers),
-    )) as number;
-    return version < 0 ? 'stale' : { version };
-  }
-
   /**
    * Makes it the wish that nothing of the app runs, until a deployment asked for later goes live. One that waits or has not
    * begun its switch is cancelled; what serves is for the app's next worker to stop. Returns the cancelled ones.
@@ -257,31 +161,6 @@ export class DeploymentStore {
       keys.deployment(app, 0).slice(0, -1),
       keys.log(app, 0).slice(0, -1),
     )) as number[];
-  }
-
-  /**
-   * Takes everything out of the route of an app that is to be stopped. `not now`: it is not, or a switch has to be brought to
-   * its end first.
-   */
-  async stopRoute(app: AppName, fence: number): Promise<{ version: number } | 'stale' | 'not now'> {
-    const version = (await this.#redis.eval(
-      stopRouteScript,
-      3,
-      keys.app(app),
-      keys.route(app),
-      keys.routeVersion,
-      fence,
-      app,
-      keys.channel,
-      keys.deployment(app, 0).slice(0, -1),
-    )) as number;
-    if (version === -2) return 'not now';
-    return version < 0 ? 'stale' : { version };
-  }
-
-  /** Nothing of it runs any more. */
-  async markStopped(app: AppName, fence: number): Promise<void> {
-    await this.#redis.eval(markStoppedScript, 1, keys.app(app), fence);
   }
 
   /** Gives a running deployment back to the queue, as if this worker had not begun it. */
@@ -384,20 +263,6 @@ local function finish(depKey, logKey, app, number, state, reason, by, now, chann
 end
 `;
 
-/** A rollback's change of variables and options, in Lua, or with the two sides exchanged its undoing. */
-const goBackInLua = `
-local function goBack(appKey, envKey, change, from, to)
-  if #change.env > 0 then redis.call('HINCRBY', appKey, 'envVersion', 1) end
-  for _, one in ipairs(change.env) do
-    if (redis.call('HGET', envKey, one.name) or '') == one[from] then
-      if one[to] == '' then redis.call('HDEL', envKey, one.name) else redis.call('HSET', envKey, one.name, one[to]) end
-    end
-  end
-  local options = change.options
-  if (redis.call('HGET', appKey, 'options') or '') == options[from] then redis.call('HSET', appKey, 'options', options[to]) end
-end
-`;
-
 const requestScript = `${endInLua}
 local appKey, envKey, requestKey, appsKey, releaseKey = unpack(KEYS)
 local app, now, fields, depPrefix, logPrefix, channel = ARGV[1], ARGV[2], cjson.decode(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
@@ -480,104 +345,6 @@ redis.call('HSET', appKey, 'current', desired)
 return tonumber(desired)
 `;
 
-const switchScript = `${goBackInLua}
-local appKey, depKey, routeKey, versionKey, releaseKey, releasesKey, envKey = unpack(KEYS)
-local fence, number, endpoints, image, now, app, channel, imageId, imageBytes, back = unpack(ARGV)
-if redis.call('HGET', appKey, 'fence') ~= fence then return -1 end
-local old = redis.call('GET', routeKey)
-if redis.call('HGET', depKey, 'switched') == '1' then return cjson.decode(old).version end
-local cancel = redis.call('HGET', depKey, 'cancel')
-if cancel then return cancel end
-local route = {app = app, version = redis.call('INCR', versionKey), live = cjson.decode(endpoints), draining = {}}
-if old then
-  local before = cjson.decode(old)
-  for _, list in ipairs({before.draining or {}, before.live or {}}) do
-    for _, gone in ipairs(list) do table.insert(route.draining, gone) end
-  end
-end
-redis.call('SET', routeKey, cjson.encode(route))
-redis.call('HSET', depKey, 'routeBefore', old or '', 'liveBefore', redis.call('HGET', appKey, 'live') or '', 'stoppedBefore', redis.call('HGET', appKey, 'stopped') or '')
-local dep = redis.call('HMGET', depKey, 'commit', 'subject', 'by', 'env', 'options', 'cron', 'trigger', 'rollbackTo', 'envChanges', 'pullReference', 'pullDigest', 'published')
-redis.call('HSET', releaseKey, 'image', image, 'imageId', imageId, 'imageBytes', imageBytes, 'trigger', dep[7], 'rollbackTo', dep[8] or '', 'envChanges', dep[9] or '', 'commit', dep[1], 'subject', dep[2], 'by', dep[3], 'env', dep[4], 'options', dep[5] or '', 'cron', dep[6] or '', 'pullReference', dep[10] or '', 'pullDigest', dep[11] or '', 'published', dep[12] or '', 'createdAt', now)
-redis.call('ZADD', releasesKey, number, number)
-if back ~= '' then
-  goBack(appKey, envKey, cjson.decode(back), 'from', 'to')
-  redis.call('HSET', depKey, 'back', back)
-end
-redis.call('HSET', depKey, 'switched', '1')
-redis.call('HSETNX', '${keys.health('' as AppName)}' .. app, 'look', 'switch')
-redis.call('HSET', appKey, 'live', number)
-redis.call('HDEL', appKey, 'paused', 'stopped', 'stopping')
-redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
-return route.version
-`;
-
-const switchBackScript = `${goBackInLua}
-local appKey, depKey, routeKey, versionKey, releaseKey, releasesKey, envKey = unpack(KEYS)
-local fence, number, app, channel = unpack(ARGV)
-if redis.call('HGET', appKey, 'fence') ~= fence or redis.call('HGET', depKey, 'switched') ~= '1' then return 0 end
-local now = cjson.decode(redis.call('GET', routeKey))
-local before = redis.call('HGET', depKey, 'routeBefore')
-before = before ~= '' and cjson.decode(before) or {live = {}, draining = {}}
-local route = {app = app, version = redis.call('INCR', versionKey), live = before.live, draining = now.live, paused = before.paused, stopped = before.stopped}
-if before.paused and #before.paused > 0 then redis.call('HSET', appKey, 'paused', '1') end
-local stopped = redis.call('HGET', depKey, 'stoppedBefore')
-if stopped and stopped ~= '' then redis.call('HSETNX', appKey, 'stopped', stopped) end
-for _, gone in ipairs(before.draining or {}) do table.insert(route.draining, gone) end
-redis.call('SET', routeKey, cjson.encode(route))
-local live = redis.call('HGET', depKey, 'liveBefore')
-if live == '' then redis.call('HDEL', appKey, 'live') else redis.call('HSET', appKey, 'live', live) end
-local back = redis.call('HGET', depKey, 'back')
-if back then goBack(appKey, envKey, cjson.decode(back), 'to', 'from') end
-redis.call('DEL', releaseKey)
-redis.call('ZREM', releasesKey, number)
-redis.call('HSET', depKey, 'switched', '')
-redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
-return 1
-`;
-
-const pauseScript = `
-local appKey, routeKey, versionKey = unpack(KEYS)
-local fence, app, channel = unpack(ARGV)
-if redis.call('HGET', appKey, 'fence') ~= fence then return -1 end
-local text = redis.call('GET', routeKey)
-if not text then return 0 end
-local route = cjson.decode(text)
-if #(route.live or {}) == 0 then return route.version end
-local draining = route.draining or {}
-for _, endpoint in ipairs(route.live) do table.insert(draining, endpoint) end
-route = {app = app, version = redis.call('INCR', versionKey), live = {}, draining = draining, paused = route.live}
-redis.call('SET', routeKey, cjson.encode(route))
-redis.call('HSET', appKey, 'paused', '1')
-redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
-return route.version
-`;
-
-/** What is back is not drained, nor is what had its address meanwhile: the router would never be done with it. */
-const resumeScript = `
-local appKey, routeKey, versionKey = unpack(KEYS)
-local fence, app, channel, containers = ARGV[1], ARGV[2], ARGV[3], cjson.decode(ARGV[4])
-if redis.call('HGET', appKey, 'fence') ~= fence then return -1 end
-redis.call('HDEL', appKey, 'paused')
-local route = cjson.decode(redis.call('GET', routeKey) or '{}')
-if #(route.paused or {}) == 0 then return route.version or 0 end
-local there, live, busy, draining = {}, {}, {}, {}
-for _, container in ipairs(containers) do there[container] = true end
-for _, endpoint in ipairs(route.paused) do
-  if there[endpoint.container] then
-    table.insert(live, endpoint)
-    busy[endpoint.address .. ' ' .. endpoint.port] = true
-  end
-end
-for _, endpoint in ipairs(route.draining or {}) do
-  if not busy[endpoint.address .. ' ' .. endpoint.port] then table.insert(draining, endpoint) end
-end
-route = {app = app, version = redis.call('INCR', versionKey), live = live, draining = draining}
-redis.call('SET', routeKey, cjson.encode(route))
-redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
-return route.version
-`;
-
 const stopScript = `${endInLua}
 local appKey = KEYS[1]
 local stopped, reason, now, app, channel, depPrefix, logPrefix = unpack(ARGV)
@@ -597,32 +364,6 @@ for _, field in ipairs({'desired', 'current'}) do
   end
 end
 return cancelled
-`;
-
-const stopRouteScript = `
-local appKey, routeKey, versionKey = unpack(KEYS)
-local fence, app, channel, depPrefix = unpack(ARGV)
-local held, stopping, current = unpack(redis.call('HMGET', appKey, 'fence', 'stopping', 'current'))
-if held ~= fence then return -1 end
-if not stopping then return -2 end
-if current then
-  local dep = redis.call('HMGET', depPrefix .. current, 'state', 'switched')
-  if dep[1] == 'running' and dep[2] == '1' then return -2 end
-end
-local route = cjson.decode(redis.call('GET', routeKey) or '{}')
-if route.stopped then return route.version end
-local draining = route.draining or {}
-for _, endpoint in ipairs(route.live or {}) do table.insert(draining, endpoint) end
-route = {app = app, version = redis.call('INCR', versionKey), live = {}, draining = draining, stopped = true}
-redis.call('SET', routeKey, cjson.encode(route))
-redis.call('HDEL', appKey, 'paused')
-redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
-return route.version
-`;
-
-const markStoppedScript = `
-if redis.call('HGET', KEYS[1], 'fence') == ARGV[1] then redis.call('HDEL', KEYS[1], 'stopping') end
-return 0
 `;
 
 const handBackScript = `

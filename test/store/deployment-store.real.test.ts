@@ -3,17 +3,20 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AppName, parseAppName } from '../../src/domain/app.ts';
 import { DeploymentStore } from '../../src/store/deployment-store.ts';
 import { LeaseStore } from '../../src/store/lease-store.ts';
+import { RouteChanges } from '../../src/store/route-changes.ts';
 import { RouteStore } from '../../src/store/route-store.ts';
 import { temporaryRedis } from '../support/redis.ts';
 
 let redis: Awaited<ReturnType<typeof temporaryRedis>>;
 let store: DeploymentStore;
+let changes: RouteChanges;
 let leases: LeaseStore;
 let routes: RouteStore;
 beforeAll(async () => {
   redis = await temporaryRedis();
   const connection = redis.connect();
   store = new DeploymentStore(connection);
+  changes = new RouteChanges(connection);
   leases = new LeaseStore(connection);
   routes = new RouteStore(connection);
 });
@@ -105,7 +108,7 @@ describe('running a deployment', () => {
     const fence = await own(app);
     expect(await store.claim(app, stale, 3)).toBeUndefined();
     expect(await store.claim(app, fence, 3)).toMatchObject({ number: 1, state: 'running', runs: 1 });
-    expect(await store.switchRoute(app, 1, stale, [endpoint(1)], image('image'))).toBe('stale');
+    expect(await changes.switch(app, 1, stale, [endpoint(1)], image('image'))).toBe('stale');
     expect(await store.finish(app, 1, stale, { state: 'live' })).toBe(false);
     expect(await store.get(app, 1)).toMatchObject({ state: 'running', switched: false });
   });
@@ -140,14 +143,14 @@ describe('running a deployment', () => {
     await ask(app, 'a');
     const fence = await own(app);
     await store.claim(app, fence, 3);
-    const first = await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'));
-    expect(await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'))).toEqual(first);
+    const first = await changes.switch(app, 1, fence, [endpoint(1)], image('image-1'));
+    expect(await changes.switch(app, 1, fence, [endpoint(1)], image('image-1'))).toEqual(first);
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(1)], draining: [] });
     await store.finish(app, 1, fence, { state: 'live' });
 
     await ask(app, 'b');
     await store.claim(app, fence, 3);
-    await store.switchRoute(app, 2, fence, [endpoint(2)], image('image-2'));
+    await changes.switch(app, 2, fence, [endpoint(2)], image('image-2'));
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(2)], draining: [endpoint(1)] });
     await routes.forgetDrained(app, endpoint(1));
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(2)], draining: [] });
@@ -158,13 +161,13 @@ describe('running a deployment', () => {
     await ask(app, 'a');
     const fence = await own(app);
     await store.claim(app, fence, 3);
-    await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'));
+    await changes.switch(app, 1, fence, [endpoint(1)], image('image-1'));
     await store.finish(app, 1, fence, { state: 'live' });
     await ask(app, 'b');
     await store.claim(app, fence, 3);
-    await store.switchRoute(app, 2, fence, [endpoint(2)], image('image-2'));
-    await store.switchBack(app, 2, fence);
-    await store.switchBack(app, 2, fence);
+    await changes.switch(app, 2, fence, [endpoint(2)], image('image-2'));
+    await changes.switchBack(app, 2, fence);
+    await changes.switchBack(app, 2, fence);
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(1)], draining: [endpoint(2)] });
     expect(await store.get(app, 2)).toMatchObject({ switched: false });
     expect(await redis.connect().hget(`gantry:app:${app}`, 'live')).toBe('1');
@@ -177,28 +180,28 @@ describe('running a deployment', () => {
       await ask(app, String(number));
       await store.claim(app, fence, 3);
       if (number === 1) {
-        await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'));
+        await changes.switch(app, 1, fence, [endpoint(1)], image('image-1'));
         await store.finish(app, 1, fence, { state: 'live' });
       }
     }
-    expect(await store.pauseRoute(app, fence - 1)).toBe('stale');
-    const paused = await store.pauseRoute(app, fence);
-    expect(await store.pauseRoute(app, fence)).toEqual(paused);
+    expect(await changes.pause(app, fence - 1)).toBe('stale');
+    const paused = await changes.pause(app, fence);
+    expect(await changes.pause(app, fence)).toEqual(paused);
     const gap = { live: [], draining: [endpoint(1)], paused: [endpoint(1)] };
     expect(await routes.get(app)).toMatchObject(gap);
     await routes.forgetDrained(app, endpoint(1));
 
     // On the network of the host, both have the same address.
     const next = { ...endpoint(2), address: endpoint(1).address };
-    await store.switchRoute(app, 2, fence, [next], image('image-2'));
+    await changes.switch(app, 2, fence, [next], image('image-2'));
     expect(await routes.get(app)).toMatchObject({ live: [next], draining: [], paused: [] });
-    await store.switchBack(app, 2, fence);
+    await changes.switchBack(app, 2, fence);
     expect(await routes.get(app)).toMatchObject({ live: [], draining: [next], paused: [endpoint(1)] });
     expect(await store.unsettled()).toContain(app);
 
-    expect(await store.resumeRoute(app, fence - 1, ['c1'])).toBe('stale');
-    const resumed = await store.resumeRoute(app, fence, ['c1']);
-    expect(await store.resumeRoute(app, fence, ['c1'])).toEqual(resumed);
+    expect(await changes.resume(app, fence - 1, ['c1'])).toBe('stale');
+    const resumed = await changes.resume(app, fence, ['c1']);
+    expect(await changes.resume(app, fence, ['c1'])).toEqual(resumed);
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(1)], draining: [], paused: [] });
     await store.finish(app, 2, fence, { state: 'failed' });
     expect(await store.unsettled()).not.toContain(app);
@@ -207,20 +210,20 @@ describe('running a deployment', () => {
   test('a stop waits for a switch that is under way, empties the route, and outlives a switch that is taken back', async () => {
     const app = newApp();
     const fence = await own(app);
-    expect(await store.stopRoute(app, fence)).toBe('not now');
+    expect(await changes.stop(app, fence)).toBe('not now');
     await ask(app, '1');
     await store.claim(app, fence, 3);
-    await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'));
+    await changes.switch(app, 1, fence, [endpoint(1)], image('image-1'));
     expect(await store.stop(app, 'ana')).toEqual([]);
-    expect(await store.stopRoute(app, fence)).toBe('not now');
+    expect(await changes.stop(app, fence)).toBe('not now');
     await store.finish(app, 1, fence, { state: 'live' });
     expect(await store.unsettled()).toContain(app);
-    expect(await store.stopRoute(app, fence - 1)).toBe('stale');
-    const stopped = await store.stopRoute(app, fence);
-    expect(await store.stopRoute(app, fence)).toEqual(stopped);
+    expect(await changes.stop(app, fence - 1)).toBe('stale');
+    const stopped = await changes.stop(app, fence);
+    expect(await changes.stop(app, fence)).toEqual(stopped);
     const route = { live: [], draining: [endpoint(1)], stopped: true };
     expect(await routes.get(app)).toMatchObject(route);
-    await store.markStopped(app, fence);
+    await changes.markStopped(app, fence);
     expect(await store.unsettled()).not.toContain(app);
 
     await ask(app, '2');
@@ -232,11 +235,11 @@ describe('running a deployment', () => {
     });
     await ask(app, '4');
     await store.claim(app, fence, 3);
-    await store.switchRoute(app, 4, fence, [endpoint(4)], image('image-4'));
+    await changes.switch(app, 4, fence, [endpoint(4)], image('image-4'));
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(4)] });
     const field = () => redis.connect().hget(`gantry:app:${app}`, 'stopped');
     expect(await field()).toBeNull();
-    await store.switchBack(app, 4, fence);
+    await changes.switchBack(app, 4, fence);
     expect(await routes.get(app)).toMatchObject({ live: [], stopped: true });
     expect(await field()).toContain('ana');
   });
@@ -246,7 +249,7 @@ describe('running a deployment', () => {
     await ask(app, 'a');
     const fence = await own(app);
     await store.claim(app, fence, 3);
-    await store.switchRoute(app, 1, fence, [endpoint(1)], image('image-1'));
+    await changes.switch(app, 1, fence, [endpoint(1)], image('image-1'));
     await ask(app, 'b');
     await redis.connect().del(`gantry:lease:${app}`);
     const next = await own(app);
@@ -286,7 +289,7 @@ describe('cancelling', () => {
     await ask(app, 'b');
     const fence = await own(app);
     await store.claim(app, fence, 3);
-    await store.switchRoute(app, 2, fence, [endpoint(2)], image('image'));
+    await changes.switch(app, 2, fence, [endpoint(2)], image('image'));
     expect(await store.cancel(app, 2, 'by ana')).toBe('too late');
   });
 
@@ -296,7 +299,7 @@ describe('cancelling', () => {
     const fence = await own(app);
     await store.claim(app, fence, 3);
     expect(await store.cancel(app, 1, 'by ana')).toBe('asked');
-    expect(await store.switchRoute(app, 1, fence, [endpoint(1)], image('image'))).toEqual({
+    expect(await changes.switch(app, 1, fence, [endpoint(1)], image('image'))).toEqual({
       cancelled: 'by ana',
     });
     expect(await store.claim(app, fence, 3)).toBeUndefined();

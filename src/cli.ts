@@ -3,6 +3,7 @@ import { Argument, Command, CommanderError, Option } from 'commander';
 import type { deployImage } from './commands/deploy-image.ts';
 import type { scale, setOptions } from './commands/options.ts';
 import type { push } from './commands/push.ts';
+import type { NewTask } from './commands/run.ts';
 import type { linkWebhook } from './commands/webhooks.ts';
 import { version } from './version.ts';
 
@@ -327,13 +328,41 @@ program
     const [app, ...behind] = words.slice(0, words.length - command.length);
     return runCommand(command, { ...options, ...optionsBehindApp(behind), app });
   });
+program
+  .command('run-task')
+  .description('run a command line in a container of the live release, as cf run-task does')
+  .argument('<app>')
+  .requiredOption('-c, --command <command>', 'for sh -c in the container')
+  .option('--name <name>')
+  .option('-m, --memory <size>', 'of its container (default: of an instance)')
+  .option('-w, --wait', 'show its output, and end as it does')
+  .option('--json')
+  .action(async (app: string, options: NewTask) => (await import('./commands/run.ts')).runTask(app, options));
+program
+  .command('task')
+  .description('one task of an app')
+  .argument('<app>')
+  .argument('<number>')
+  .option('--json')
+  .action(async (app: string, number: string, options: { json?: boolean }) =>
+    (await import('./commands/run.ts')).showTask(number, { ...options, app }),
+  );
+program
+  .command('terminate-task')
+  .description('end a task of an app')
+  .argument('<app>')
+  .argument('<number>')
+  .action(async (app: string, number: string) =>
+    (await import('./commands/run.ts')).cancelTask(number, { app }),
+  );
 const tasks = program.command('tasks').description('commands that were run with gantry run');
 tasks
   .command('list', { isDefault: true })
+  .argument('[app]')
   .option(...appOption)
   .option('--json')
-  .action(async (options: { app?: string; json?: boolean }) =>
-    (await import('./commands/run.ts')).listTasks(options),
+  .action(async (app: string | undefined, options: { app?: string; json?: boolean }) =>
+    (await import('./commands/run.ts')).listTasks(app === undefined ? options : { ...options, app }),
   );
 tasks
   .command('show')

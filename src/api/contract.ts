@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { healthCheckTypes } from '../domain/app-options.ts';
+import { healthCheckTypes, smallestMemory } from '../domain/app-options.ts';
 import { eventTypes, webhookFormats } from '../domain/outgoing-webhook.ts';
 import { webhookProviders } from '../domain/webhook.ts';
 
@@ -151,6 +151,9 @@ export const taskShape = z.object({
   number: z.number(),
   state: z.enum(['PENDING', 'RUNNING', 'CANCELING', 'SUCCEEDED', 'FAILED']),
   command: z.array(z.string()),
+  name: z.string().nullable(),
+  /** Bytes; `null` is as much as an instance has. */
+  memory: z.number().nullable(),
   by: z.string(),
   cron: z.number().nullable(),
   /** In a terminal of whoever asked for it. */
@@ -165,6 +168,15 @@ export const tasksShape = z.object({ tasks: z.array(taskShape) });
 
 export const newTaskShape = z.strictObject({
   command: z.array(z.string()),
+  name: z
+    .string()
+    .regex(
+      /^[\w.-]{1,100}$/,
+      'the name of a task has 1 to 100 letters, digits, dots, hyphens and underscores',
+    )
+    .optional(),
+  /** Bytes. */
+  memory: z.number().int().min(smallestMemory).optional(),
   /** What the command reads, in base64. */
   stdin: z.base64().max(1_400_000).optional(),
   /** Its input and output go through `…/terminal` then. */

@@ -53,7 +53,7 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
     api.post(
       '/apps/:app/tasks',
       {
-        config: { right: 'deploy', action: 'run task' },
+        config: { right: 'deploy', action: 'run task', shown: ['name'] },
         schema: { params: appParams, body: newTaskShape, response: { 202: acceptedShape } },
       },
       async ({ account, params, body }, reply) => {
@@ -69,6 +69,8 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
         const number = await deps.tasks.request({
           app: app.name,
           command: body.command,
+          ...(body.name !== undefined && { name: body.name }),
+          ...(body.memory !== undefined && { memoryBytes: body.memory }),
           by: account.name,
           ...(body.stdin !== undefined && { stdin: Buffer.from(body.stdin, 'base64') }),
           ...(body.terminal && { terminal: { ...body.terminal, id: randomUUID(), owner: account.tokenId } }),
@@ -190,6 +192,8 @@ function describe({ number, state, command, by, ...task }: Task): z.infer<typeof
     number,
     state,
     command: [...command],
+    name: task.name ?? null,
+    memory: task.memoryBytes ?? null,
     by,
     cron: task.cron ?? null,
     interactive: task.terminal !== undefined,

@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import type { acceptedShape, cancelShape, taskShape, tasksShape } from '../api/contract.ts';
+import { parseMemory, showMemory } from '../domain/app-options.ts';
 import type { LogLine } from '../domain/log-line.ts';
 import { appName, call, readPatiently, request } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';
@@ -66,13 +67,39 @@ export function optionsBehindApp(words: readonly string[]): Pick<Options, 'detac
   ) as Pick<Options, 'detach' | 'tty'>;
 }
 
+export type NewTask = { command: string; name?: string; memory?: string; wait?: boolean; json?: boolean };
+
+/** Cloud Foundry's way: a command line for `sh`, which runs on its own unless it is waited for. */
+export async function runTask(given: string, options: NewTask): Promise<void> {
+  const app = encodeURIComponent(given);
+  const { command, name, memory, wait } = options;
+  const bytes = memory === undefined ? undefined : parseMemory(memory);
+  if (memory !== undefined && bytes === undefined)
+    throw new UsageError(`"${memory}" is no size of a memory: write 512M or 2G, at least 6M`);
+  const { number } = await call<typeof acceptedShape>('POST', `/apps/${app}/tasks`, {
+    command: ['sh', '-c', command],
+    ...(name !== undefined && { name }),
+    ...(bytes !== undefined && { memory: bytes }),
+  });
+  if (!wait) {
+    if (options.json) return printJson({ number });
+    console.log(`task ${number}`);
+    return console.error(`follow it: gantry tasks logs ${number} --app ${given}`);
+  }
+  await printOutput(app, String(number));
+  const task = await readPatiently<typeof taskShape>(`/apps/${app}/tasks/${number}`);
+  console.error(`task ${number} ${task.state}${task.reason === null ? '' : `: ${task.reason}`}`);
+  process.exitCode = task.exitCode ?? 1;
+}
+
 export async function listTasks(options: Options): Promise<void> {
   const { tasks } = await call<typeof tasksShape>('GET', `/apps/${await appName(options.app)}/tasks`);
   if (options.json) return printJson(tasks);
   printTable(
-    ['TASK', 'STATE', 'EXIT', 'BY', 'WHEN', 'COMMAND'],
-    tasks.map(({ number, state, exitCode, by, createdAt, command, reason }) => [
+    ['TASK', 'NAME', 'STATE', 'EXIT', 'BY', 'WHEN', 'COMMAND'],
+    tasks.map(({ number, name, state, exitCode, by, createdAt, command, reason }) => [
       String(number),
+      name ?? '-',
       state,
       exitCode === null ? (reason ?? '-') : String(exitCode),
       by,
@@ -88,10 +115,12 @@ export async function showTask(number: string, options: Options): Promise<void> 
   printTable(
     ['TASK', String(task.number)],
     [
+      ['name', task.name ?? '-'],
       ['state', task.state],
       ['command', task.command.join(' ')],
       ['exit code', task.exitCode === null ? '-' : String(task.exitCode)],
       ['reason', task.reason ?? '-'],
+      ['memory', task.memory === null ? 'of an instance' : showMemory(task.memory)],
       ['by', task.by],
       ['created', task.createdAt],
       ['ended', task.endedAt ?? '-'],

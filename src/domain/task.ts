@@ -10,6 +10,10 @@ export type Task = {
   number: number;
   state: TaskState;
   command: readonly string[];
+  /** What the asker calls it, if anything. */
+  name: string | undefined;
+  /** Of its container. `undefined`: as much as an instance of the app has. */
+  memoryBytes: number | undefined;
   /** Name of the account that asked for it. */
   by: string;
   /** Which entry of the app's cron file, counted from 0, should it be one. */

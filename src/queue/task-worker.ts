@@ -136,7 +136,12 @@ export class TaskWorker {
 
     const mask = maskValues(appEnv);
     const writer = openLog(task, fence, mask);
-    const options = { ...(await apps.options(app)), instances: 1 };
+    const { memoryBytes } = task;
+    const options = {
+      ...(await apps.options(app)),
+      instances: 1,
+      ...(memoryBytes !== undefined && { memoryBytes }),
+    };
     const attempt: Attempt = {
       deployment: { ...deployment, options },
       appId: await apps.id(app),

@@ -7,6 +7,8 @@ import { keys, type StoreEvent } from './keys.ts';
 import type { Sealer } from './sealing.ts';
 
 export type TaskRequest = Pick<Task, 'app' | 'command' | 'by'> & {
+  name?: string;
+  memoryBytes?: number;
   cron?: number;
   /** What the command reads; then its standard input ends. */
   stdin?: Buffer;
@@ -31,10 +33,12 @@ export class TaskStore {
 
   /** Returns the number. The queue has to be told. */
   async request(request: TaskRequest): Promise<number> {
-    const { app, command, by, cron, stdin, terminal, requestId = randomUUID() } = request;
+    const { app, command, name, memoryBytes, by, cron, stdin, terminal, requestId = randomUUID() } = request;
     const fields: Record<string, string> = {
       state: 'PENDING',
       command: JSON.stringify(command),
+      name: name ?? '',
+      memoryBytes: String(memoryBytes ?? ''),
       by,
       cron: cron === undefined ? '' : String(cron),
       requestId,
@@ -160,6 +164,8 @@ function parseTask(app: AppName, number: number, fields: Record<string, string>)
     number,
     state: fields.state as TaskState,
     command: JSON.parse(fields.command ?? '[]') as string[],
+    name: fields.name || undefined,
+    memoryBytes: fields.memoryBytes ? Number(fields.memoryBytes) : undefined,
     by: fields.by ?? '',
     cron: fields.cron ? Number(fields.cron) : undefined,
     terminal: fields.terminal ? (JSON.parse(fields.terminal) as TerminalWish) : undefined,

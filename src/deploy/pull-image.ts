@@ -150,17 +150,28 @@ async function warnOfHooks({ settings, log }: Attempt): Promise<void> {
 class HowFar {
   readonly #attempt: Attempt;
   #saidAt = performance.now();
+  #saidRetrying = false;
+  #said = '';
   #saying: Promise<void> = Promise.resolve();
 
   constructor(attempt: Attempt) {
     this.#attempt = attempt;
   }
 
-  note({ layers, layersDone, bytes, bytesInAll }: PullProgress): void {
+  note({ layers, layersDone, bytes, bytesInAll, isRetrying }: PullProgress): void {
+    if (isRetrying && !this.#saidRetrying) {
+      this.#saidRetrying = true;
+      this.#say('the registry broke a download off; it is tried again, for about a minute at most');
+    }
     if (performance.now() - this.#saidAt < sayHowFarEveryMs) return;
     this.#saidAt = performance.now();
     const megabytes = (count: number): number => Math.round(count / 1e6);
     const text = `${layersDone} of ${layers} layers, ${megabytes(bytes)} of ${megabytes(bytesInAll)} MB`;
+    if (text !== this.#said) this.#say(text);
+    this.#said = text;
+  }
+
+  #say(text: string): void {
     this.#saying = this.#saying.then(() => this.#attempt.log.detail(text));
   }
 

@@ -52,7 +52,14 @@ export type PullRequest = {
   credentials?: RegistryLogin;
 };
 
-export type PullProgress = { layers: number; layersDone: number; bytes: number; bytesInAll: number };
+export type PullProgress = {
+  layers: number;
+  layersDone: number;
+  bytes: number;
+  bytesInAll: number;
+  /** A download broke off, and the engine waits before it tries again. */
+  isRetrying: boolean;
+};
 
 /** A refusal of the registry, or of the engine about what the registry sent, in a few words. */
 export type PullResult = { ok: true } | { ok: false; reason: string; wantsLogin?: boolean };

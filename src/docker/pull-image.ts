@@ -110,10 +110,12 @@ async function download(
 /** How far the layers are, by what the engine tells of each of them. */
 class Layers {
   readonly #layers = new Map<string, { bytes: number; of: number; isDone: boolean }>();
+  #isRetrying = false;
 
   /** Whether the message was about a layer. */
   read({ id, status, progressDetail }: Record<string, unknown>): boolean {
     if (typeof id !== 'string' || typeof status !== 'string' || !/^[0-9a-f]{12}$/.test(id)) return false;
+    this.#isRetrying = status.startsWith('Retrying in');
     const { current = 0, total = 0 } = (progressDetail ?? {}) as { current?: number; total?: number };
     const layer = this.#layers.get(id) ?? { bytes: 0, of: 0, isDone: false };
     if (status === 'Downloading') this.#layers.set(id, { bytes: current, of: total, isDone: false });
@@ -132,6 +134,7 @@ class Layers {
       layersDone: all.filter(({ isDone }) => isDone).length,
       bytes: sum(all.map(({ bytes }) => bytes)),
       bytesInAll: sum(all.map(({ of }) => of)),
+      isRetrying: this.#isRetrying,
     };
   }
 }
@@ -168,6 +171,7 @@ export function explainPull(message: string, credentials: RegistryLogin | undefi
   if (/server gave HTTP response to HTTPS client/i.test(message))
     return no('the registry speaks plain HTTP, which the engine only trusts on loopback');
   if (/x509|certificate|tls:/i.test(message)) return no('the certificate of the registry is not trusted');
+  if (/unexpected EOF/i.test(message)) return no('the registry broke the download off, again and again');
   const dial =
     /(connection refused|no such host|i\/o timeout|no route to host|network is unreachable|connection reset by peer|TLS handshake timeout|deadline exceeded|\bEOF\b)/i.exec(
       message,

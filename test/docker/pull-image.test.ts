@@ -34,6 +34,7 @@ test.each([
     'no matching manifest for linux/amd64 in the manifest list entries',
     'not for machines like this one (linux/amd64)',
   ],
+  ['unexpected EOF', 'broke the download off'],
   ['something new', 'something new'],
 ])('%s', (message, reason) => {
   expect(explainPull(message, undefined)).toEqual({

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -389,6 +390,34 @@ describe('what cannot be deployed says why in a line', () => {
     }
     expect(await listed('strict')).toEqual([]);
   });
+});
+
+test('a download that breaks off is gone on with, and the log says so', async () => {
+  // Unlike any other, or the engine had it already.
+  const files = { noise: randomBytes(500_000) };
+  await publish(open.host, 'cut:1', { ...web('whole'), files, config: { Cmd: ['/noise'] } });
+  let cuts = 0;
+  await using cutting = await answering((request, response) => {
+    void fetch(`http://${open.host}${request.url}`, {
+      method: request.method ?? 'GET',
+      headers: {
+        accept: request.headers.accept ?? '*/*',
+        ...(request.headers.range && { range: request.headers.range }),
+      },
+    }).then(async (answer) => {
+      const body = Buffer.from(await answer.arrayBuffer());
+      response.writeHead(answer.status, Object.fromEntries(answer.headers));
+      if (body.length < 100_000 || cuts > 0)
+        return response.end(request.method === 'HEAD' ? undefined : body);
+      cuts += 1;
+      response.write(body.subarray(0, 1000), () => response.destroy());
+      return undefined;
+    });
+  });
+  const given = ['--health-check-type', 'process', '--command', 'true'];
+  const pulled = await deploy('cut', `${cutting.host}/cut:1`, ...given);
+  expect(cuts).toBe(1);
+  expect(pulled.stdout).toMatch(/broke a download off; it is tried again[^]*done in .*, image/);
 });
 
 test('a download can be cancelled, and another image takes its place; nothing is left', async () => {

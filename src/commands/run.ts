@@ -96,12 +96,12 @@ export async function listTasks(options: Options): Promise<void> {
   const { tasks } = await call<typeof tasksShape>('GET', `/apps/${await appName(options.app)}/tasks`);
   if (options.json) return printJson(tasks);
   printTable(
-    ['TASK', 'NAME', 'STATE', 'EXIT', 'BY', 'WHEN', 'COMMAND'],
+    ['TASK', 'STATE', 'EXIT', 'NAME', 'BY', 'WHEN', 'COMMAND'],
     tasks.map(({ number, name, state, exitCode, by, createdAt, command, reason }) => [
       String(number),
-      name ?? '-',
       state,
       exitCode === null ? (reason ?? '-') : String(exitCode),
+      name ?? '-',
       by,
       createdAt,
       command.join(' '),

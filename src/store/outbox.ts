@@ -16,9 +16,10 @@ export class Outbox {
     this.#redis = redis;
   }
 
-  /** The oldest ones, in their order. They stay until they are removed. */
-  async read(): Promise<StoredEvent[]> {
-    const entries = await this.#redis.xrange(keys.outbox, '-', '+', 'COUNT', atOnce);
+  /** The oldest ones, or those after one of them, in their order. They stay until they are removed. */
+  async read(after?: string): Promise<StoredEvent[]> {
+    const from = after === undefined ? '-' : `(${after}`;
+    const entries = await this.#redis.xrange(keys.outbox, from, '+', 'COUNT', atOnce);
     return entries.map(([id, fields]) => {
       const of = (name: string): string => fields[fields.indexOf(name) + 1] ?? '';
       return {

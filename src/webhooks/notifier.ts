@@ -75,15 +75,20 @@ export class Notifier {
     this.#stopped = true;
     this.#stopListening();
     this.#wake();
-    await this.#running;
+    // What is in the outbox stays there, and Redis may be away.
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, 2000);
+    });
+    await Promise.race([this.#running, late]);
+    clearTimeout(timer);
   }
 
   async #emptyOutbox(): Promise<void> {
     while (!this.#stopped) {
       this.#hinted = false;
       try {
-        const told = await this.#tellAll(await this.#deps.outbox.read());
-        if (told > 0) continue;
+        if ((await this.#tellSome()) > 0) continue;
       } catch (error) {
         this.#deps.logger.debug({ reason: messageOf(error) }, 'the outbox waits; Redis may be away');
       }
@@ -99,19 +104,27 @@ export class Notifier {
   }
 
   /** One that cannot be told now stays, and holds up no other. Returns how many were told. */
-  async #tellAll(events: readonly StoredEvent[]): Promise<number> {
-    let told = 0;
-    for (const event of events) {
-      try {
-        await this.#tell(event);
-        told += 1;
-      } catch (err) {
-        if (!this.#troubled.has(event.id))
-          this.#deps.logger.warn({ err, app: event.app }, 'an event waits: it cannot be told now');
-        this.#troubled.add(event.id);
-      }
+  async #tellSome(): Promise<number> {
+    let last: StoredEvent | undefined;
+    for (;;) {
+      const events = await this.#deps.outbox.read(last?.id);
+      let told = 0;
+      for (const event of events) if (await this.#couldTell(event)) told += 1;
+      last = events.at(-1);
+      if (told > 0 || last === undefined) return told;
     }
-    return told;
+  }
+
+  async #couldTell(event: StoredEvent): Promise<boolean> {
+    try {
+      await this.#tell(event);
+      return true;
+    } catch (err) {
+      if (!this.#troubled.has(event.id))
+        this.#deps.logger.warn({ err, app: event.app }, 'an event waits: it cannot be told now');
+      this.#troubled.add(event.id);
+      return false;
+    }
   }
 
   /** Fine to repeat: a notice has the same id each time. Only then is the event forgotten. */

@@ -119,7 +119,7 @@ describe('CC_RUN_COMMAND', () => {
     });
     await rig.setEnv('shell-less', { CC_RUN_COMMAND: 'serve' });
     const push = await repo.push(await rig.pushUrl('shell-less'));
-    expect(push.stderr).toContain('cannot start "sh": it is not in the image');
+    expect(push.stderr).toContain('the image has no sh, which a command given to Gantry is run with');
     expect(push.code).toBe(1);
   });
 });

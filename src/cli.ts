@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Argument, Command, CommanderError, Option } from 'commander';
 import type { deployImage } from './commands/deploy-image.ts';
+import type { LogOptions } from './commands/logs.ts';
 import type { scale, setOptions } from './commands/options.ts';
 import type { push } from './commands/push.ts';
 import type { NewTask } from './commands/run.ts';
@@ -674,12 +675,17 @@ program
 
 program
   .command('logs')
-  .description('the log of a deployment, live while it runs')
+  .description(
+    'the log of a deployment, live while it runs; with --follow, --since, --lines or --source app: what the app prints',
+  )
   .option(...appOption)
   .option('--deploy <number>', 'default: the latest')
-  .action(async (options: { app?: string; deploy?: string }) =>
-    (await import('./commands/logs.ts')).showLog(options),
-  );
+  .addOption(new Option('--source <what>').choices(['app', 'deploy']))
+  .option('-f, --follow', 'go on with what is printed from now on, over every swap')
+  .option('--since <when>', '10m, 2h, 1d, or a moment like 2030-12-31T12:00Z')
+  .option('-n, --lines <number>', 'the last so many (default: 100, or all with --since)')
+  .option('--json', 'one JSON object a line')
+  .action(async (options: LogOptions) => (await import('./commands/app-logs.ts')).logs(options));
 
 program
   .command('api')

@@ -45,6 +45,8 @@ export type Config = Readonly<{
   /** IPv4 range the apps' networks are cut from, sixteen addresses each. */
   subnets: string;
   keepReleases: number;
+  /** What is kept of what one app prints. */
+  appLogBytes: number;
   /** Of the engine's build cache, what is not part of an image. */
   buildCacheBytes: number;
   /** With less than this free nothing is built. */
@@ -189,6 +191,12 @@ export const variables = {
   GANTRY_REGISTRY_USERNAME: variable(text, '', 'gantry', 'the login there (default: none)'),
   GANTRY_REGISTRY_PASSWORD_FILE: variable(text, '', '/etc/gantry/registry', 'the file with its password'),
   GANTRY_KEEP_RELEASES: variable(int(1, 1000), '10', '5', 'images of how many releases are kept'),
+  GANTRY_APP_LOG: variable(
+    parseMemory,
+    '32M',
+    '128M',
+    'size of the log of an app, that is of what its containers print; the oldest lines go first',
+  ),
   GANTRY_BUILD_CACHE: variable(
     parseMemory,
     '10G',
@@ -306,6 +314,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     tcpPorts: read('GANTRY_TCP_PORTS'),
     subnets: read('GANTRY_SUBNETS'),
     keepReleases: read('GANTRY_KEEP_RELEASES'),
+    appLogBytes: read('GANTRY_APP_LOG'),
     buildCacheBytes: read('GANTRY_BUILD_CACHE'),
     diskFloorBytes: read('GANTRY_DISK_FLOOR'),
     allowedInternal: read('GANTRY_ALLOW_INTERNAL_ADDRESSES'),
@@ -345,6 +354,7 @@ export function dataPaths(dataDir: string) {
     tcpRouter: join(dataDir, 'router', 'tcp'),
     work: join(dataDir, 'work'),
     logs: join(dataDir, 'logs'),
+    appLogs: join(dataDir, 'app-logs'),
     keys: join(dataDir, 'keys'),
     knownHosts: join(dataDir, 'known-hosts'),
     fetches: join(dataDir, 'fetches'),

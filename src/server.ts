@@ -36,6 +36,7 @@ import { HttpAndTcpRouter } from './router/http-and-tcp-router.ts';
 import { anyAddress, isPortFree, probePort } from './router/port-probe.ts';
 import { RouteAgent } from './router/route-agent.ts';
 import { AnswerStore } from './store/answer-store.ts';
+import { AppLogReader } from './store/app-log-reader.ts';
 import { AppStore } from './store/app-store.ts';
 import { AuditLog } from './store/audit-log.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
@@ -293,6 +294,7 @@ export async function startServer(
     deployments,
     volumes: new VolumeStore(hasty),
     logs,
+    appLogs: new AppLogReader(paths.appLogs),
     deployAgain: deployAgain({ deployments, releases, queue, repositories }),
     stopApp: async (app, by) => {
       const cancelled = await deployments.stop(app, by);

@@ -1,6 +1,8 @@
 import { mkdir, readFile, realpath, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
+import { awaitCollected } from './app-log/await-collected.ts';
+import { AppLogCollector } from './app-log/collector.ts';
 import { appUrl, type Config, dataPaths } from './config.ts';
 import type { DeployTools } from './deploy/attempt.ts';
 import { subnetAt, subnetIndex } from './deploy/container-spec.ts';
@@ -20,6 +22,7 @@ import { DockerodeEngine } from './docker/dockerode-engine.ts';
 import type { AppName } from './domain/app.ts';
 import { labels } from './domain/container.ts';
 import { Stopped } from './domain/deployment.ts';
+import { maskValues } from './domain/mask.ts';
 import { Repositories } from './git/repositories.ts';
 import { fetchSubmodules } from './git/submodules.ts';
 import type { Logger } from './logger.ts';
@@ -30,10 +33,11 @@ import { planGoBack } from './queue/plan-go-back.ts';
 import { Reconciler } from './queue/reconciler.ts';
 import { TaskQueue } from './queue/task-queue.ts';
 import { TaskWorker } from './queue/task-worker.ts';
+import { AppLogWriter } from './store/app-log-writer.ts';
 import { AppStore } from './store/app-store.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
 import { HealthStore } from './store/health-store.ts';
-import { keys } from './store/keys.ts';
+import { keys, type StoreEvent } from './store/keys.ts';
 import { LeaseStore } from './store/lease-store.ts';
 import { LogWriter } from './store/log-writer.ts';
 import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store/redis.ts';
@@ -46,6 +50,7 @@ import { checkStoreId } from './store/store-id.ts';
 import { TaskStore } from './store/task-store.ts';
 import { TcpPortStore } from './store/tcp-port-store.ts';
 import { TerminalChannels } from './store/terminal-channel.ts';
+import { TurnStore } from './store/turn-store.ts';
 import { VolumeStore } from './store/volume-store.ts';
 
 const maxRuns = 3;
@@ -88,8 +93,12 @@ export async function startWorker(
   const events = new StoreEvents(connect());
   await events.start();
   const repositories = new Repositories(paths.repositories);
-  const engine = new DockerodeEngine({
+  const turns = new TurnStore(redis, keys.collector);
+  const announce = async (event: StoreEvent): Promise<void> =>
+    void (await redis.publish(keys.channel, JSON.stringify(event)));
+  const engine: DockerodeEngine = new DockerodeEngine({
     socketPath: config.dockerSocket,
+    beforeRemoval: (container) => awaitCollected({ engine, turns, events, announce }, container),
     onTidyError: (err) =>
       logger.warn({ err }, 'leftovers of a build were not removed; the next build tries again'),
   });
@@ -308,6 +317,20 @@ export async function startWorker(
     everyMs: reconcileEveryMs,
     logger,
   });
+  const collector = new AppLogCollector({
+    engine,
+    mark: `${labels.store}=${storeId}`,
+    turns,
+    events,
+    openLog: (app) =>
+      AppLogWriter.open(join(paths.appLogs, app), config.appLogBytes, (err) =>
+        logger.warn({ err, app }, 'lines of the app are not kept'),
+      ),
+    maskOf: async (app, release) => maskValues(apps.openEnv(app, await deployments.sealedEnv(app, release))),
+    announce: (container) => announce({ kind: 'collected', container }),
+    logger,
+  });
+  collector.start();
   worker.start();
   taskWorker.start();
   cronWorker.start();
@@ -322,6 +345,7 @@ export async function startWorker(
       await reconciler.stop();
       await Promise.all([worker.close(), taskWorker.close(), cronWorker.close()]);
       await sweeping;
+      await collector.stop();
       await engine.close();
       await Promise.all([queue.close(), taskQueue.close(), cron.close()]);
       events.close();

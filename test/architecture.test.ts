@@ -15,6 +15,7 @@ const allowed: Record<string, { values: string[]; types?: string[] }> = {
   deploy: { values: ['domain'], types: ['docker', 'git'] },
   queue: { values: ['domain', 'store', 'deploy'] },
   git: { values: ['domain'], types: ['store', 'access', 'queue/deploy-queue.ts'] },
+  'app-log': { values: ['domain'], types: ['store', 'docker'] },
   access: { values: ['domain'], types: ['store'] },
   webhooks: { values: ['domain'], types: ['store'] },
   health: { values: ['domain'] },

@@ -10,6 +10,7 @@ import { parseCredentials } from '../domain/credentials.ts';
 import { messageOf, UserError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { AnswerStore } from '../store/answer-store.ts';
+import { type AppLogRoutesDeps, appLogRoutes } from './app-log-routes.ts';
 import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type AuditRoutesDeps, auditChanges, auditRoutes } from './audit-routes.ts';
 import { connectionRoutes } from './connection-routes.ts';
@@ -32,6 +33,7 @@ import { type VolumeRoutesDeps, volumeRoutes } from './volume-routes.ts';
 import { deliveryRoutes, type WebhookRoutesDeps, webhookRoutes } from './webhook-routes.ts';
 
 export type ApiDeps = AppRoutesDeps &
+  AppLogRoutesDeps &
   AuditRoutesDeps &
   DeploymentRoutesDeps &
   DomainRoutesDeps &
@@ -109,6 +111,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     });
     endWithToken(inner as unknown as FastifyInstance, () => deps.tokens.working(), deps.onRevoked);
     await inner.register(appRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(appLogRoutes(deps), { prefix: '/api/v1' });
     await inner.register(lifecycleRoutes(deps), { prefix: '/api/v1' });
     await inner.register(optionRoutes(deps), { prefix: '/api/v1' });
     await inner.register(volumeRoutes(deps), { prefix: '/api/v1' });

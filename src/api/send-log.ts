@@ -14,12 +14,12 @@ type LogRecord = { id: number | typeof endId } & Record<string, unknown>;
  * A log at the pace of its reader, live until the end: one JSON object a line, `{id, kind, text}` and at last `{id, end}`,
  * with an empty line to say that the connection is there; or the same as server-sent events for who accepts those. The id
  * of a line is its number, and stays it; whoever was cut off goes on after the last one it saw, with `Last-Event-ID` or
- * `?after=`.
+ * `?after=`. Lines that come with an id keep it.
  */
 export async function sendLog<End>(
   request: FastifyRequest,
   reply: FastifyReply,
-  follow: (signal: AbortSignal) => AsyncIterable<LogChunk<End>>,
+  follow: (signal: AbortSignal, seen: number) => AsyncIterable<LogChunk<End>>,
 ): Promise<void> {
   const isEvents = (request.headers.accept ?? '').includes('text/event-stream');
   const seen = lastSeen(request);
@@ -43,7 +43,7 @@ export async function sendLog<End>(
   const show = isEvents ? asEvent : asLine;
   let number = 0;
   try {
-    for await (const chunk of follow(gone.signal)) {
+    for await (const chunk of follow(gone.signal, seen)) {
       const records: LogRecord[] =
         'end' in chunk
           ? [{ id: endId, end: chunk.end }]
@@ -61,7 +61,7 @@ export async function sendLog<End>(
 function lastSeen({ headers, query }: FastifyRequest): number | typeof endId {
   const given = headers['last-event-id'] ?? (query as { after?: unknown }).after ?? '0';
   if (given === endId) return endId;
-  if (typeof given !== 'string' || !/^\d{1,9}$/.test(given))
+  if (typeof given !== 'string' || !/^\d{1,15}$/.test(given))
     throw new UserError(
       'INVALID',
       'that is no id of a line',

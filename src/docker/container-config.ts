@@ -40,7 +40,7 @@ export function containerConfig(spec: ContainerSpec, isRemapped = false): Contai
       ...(spec.terminal && { ConsoleSize: [spec.terminal.rows, spec.terminal.columns] }),
       LogConfig: spec.terminal
         ? { Type: 'none', Config: {} }
-        : { Type: 'local', Config: { 'max-size': '10m', 'max-file': '3' } },
+        : { Type: 'local', Config: { 'max-size': '10m', 'max-file': '3', compress: 'false' } },
       RestartPolicy: { Name: 'no' },
       NetworkMode: spec.network,
       ...(isRemapped && needsHostUsers(spec) && { UsernsMode: 'host' }),

@@ -12,6 +12,7 @@ import type {
   BuildResult,
   Engine,
   ImageFacts,
+  ListedContainer,
   LoginResult,
   NetworkFacts,
   PublishRequest,
@@ -26,12 +27,14 @@ import { type ExecOptions, execCommand } from './exec-command.ts';
 import { followOutput } from './follow-output.ts';
 import { publishImage } from './publish-image.ts';
 import { pullImage, resolveImage } from './pull-image.ts';
+import { type OutputPortion, type ReadOutput, readOutput } from './read-output.ts';
 import { checkLogin } from './registry-access.ts';
 import { removeContainer } from './remove-container.ts';
 import { startAgain, startContainer } from './start-container.ts';
 import { explainInitExit } from './start-refusal.ts';
 import { stopContainer } from './stop-container.ts';
 import { inspectContainer, waitForExit } from './wait-for-exit.ts';
+import { watchContainers } from './watch-containers.ts';
 
 /** The engine's API of release 20.10, the first with everything used here. */
 const oldestApi = '1.41';
@@ -44,6 +47,8 @@ export type DockerodeEngineOptions = {
   socketPath?: string;
   /** Told when what a build leaves on the engine could not be removed; the next build tries again. */
   onTidyError?: (error: unknown) => void;
+  /** Awaited for each container that was stopped and is about to go with its output. */
+  beforeRemoval?: (container: string) => Promise<void>;
 };
 
 /** `time` by its own clock. */
@@ -59,13 +64,16 @@ export class DockerodeEngine implements Engine {
   readonly #client: EngineClient;
   readonly #sweeper: BuildContextSweeper;
   readonly #trimmer: BuildCacheTrimmer;
+  readonly #beforeRemoval: (container: string) => Promise<void>;
   #storageFolder: string | undefined;
 
   constructor({
     socketPath = defaultSocketPath,
     onTidyError = () => undefined,
+    beforeRemoval = async () => {},
   }: DockerodeEngineOptions = {}) {
     this.#client = new EngineClient(socketPath);
+    this.#beforeRemoval = beforeRemoval;
     this.#trimmer = new BuildCacheTrimmer(this.#client);
     this.#sweeper = new BuildContextSweeper(this.#client, onTidyError);
   }
@@ -295,6 +303,35 @@ export class DockerodeEngine implements Engine {
     return states;
   }
 
+  async listNames(label: string): Promise<ListedContainer[]> {
+    const listed = await this.#client.call('listing containers', (docker, abortSignal) =>
+      docker.listContainers({ all: true, filters: { label: [label] }, abortSignal }),
+    );
+    return listed.map(({ Id, Names, Labels, State }) => ({
+      id: Id,
+      name: (Names[0] ?? '').replace(/^\//, ''),
+      labels: Labels,
+      running: State === 'running',
+    }));
+  }
+
+  async watchContainers(
+    label: string,
+    report: (container: string) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await watchContainers(this.#client, label, report, signal);
+  }
+
+  async readOutput(
+    container: string,
+    how: ReadOutput,
+    report: (portion: OutputPortion) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await readOutput(this.#client, container, how, report, signal);
+  }
+
   async followOutput(
     container: string,
     report: (lines: string[]) => Promise<void>,
@@ -330,6 +367,7 @@ export class DockerodeEngine implements Engine {
   async stopAndRemove(container: string, graceMs: number): Promise<void> {
     const stopped = await stopContainer(this.#client, container, graceMs);
     if (!stopped.ok && stopped.refusal.status === 404) return;
+    await this.#beforeRemoval(container);
     // Whatever else was refused, the forced removal decides.
     await removeContainer(this.#client, container);
   }

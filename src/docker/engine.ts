@@ -3,6 +3,7 @@ import type { ContainerSpec, ContainerState } from '../domain/container.ts';
 import type { ImageReference } from '../domain/image-reference.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import type { TerminalSize } from '../domain/terminal.ts';
+import type { OutputPortion, ReadOutput } from './read-output.ts';
 
 export type BuildRequest = {
   /** A checkout on this machine; `.dockerignore` is applied as the docker CLI does. */
@@ -92,6 +93,16 @@ export type NetworkFacts = {
   labels: Readonly<Record<string, string>>;
   /** Containers are in it, running or not. */
   isUsed: boolean;
+};
+
+/** `records`: how many of that time there were up to this one. */
+export type StampedLine = { stream: 'stdout' | 'stderr'; at: string; records: number; text: string };
+
+export type ListedContainer = {
+  id: string;
+  name: string;
+  labels: Readonly<Record<string, string>>;
+  running: boolean;
 };
 
 /** What Gantry needs of a container engine. Expected refusals are results; an engine that does not answer throws. */
@@ -184,6 +195,17 @@ export interface Engine {
   /** Resolves when the container stops running, with its state then; `undefined` when it is gone. */
   waitForExit(container: string, signal: AbortSignal): Promise<ContainerState | undefined>;
   listContainers(label: string): Promise<ContainerState[]>;
+  /** Like `listContainers`, but little work. */
+  listNames(label: string): Promise<ListedContainer[]>;
+  /** Says which containers with a label start or end, until the signal aborts or the connection breaks. */
+  watchContainers(label: string, report: (container: string) => void, signal: AbortSignal): Promise<void>;
+  /** Its lines with their times, from where somebody has stopped reading. */
+  readOutput(
+    container: string,
+    how: ReadOutput,
+    report: (portion: OutputPortion) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void>;
   /** Everything it prints, from its first line until it stops. */
   followOutput(
     container: string,

@@ -41,9 +41,14 @@ export async function followOutput(
   if (rest.length > 0) await report(rest);
 }
 
-type Stamped = OutputFrame & { /** Tells a record from others: its time and stream. */ key: string };
+export type Stamped = OutputFrame & {
+  /** RFC 3339 with nine digits of a second. */
+  at: string;
+  /** Tells a record from others: its time and stream. */
+  key: string;
+};
 
-async function* readLog(
+export async function* readLog(
   client: EngineClient,
   container: string,
   which: Record<string, string>,
@@ -69,5 +74,6 @@ async function* readLog(
 /** The engine puts the time and a space in front of every record. */
 function stamped({ stream, bytes }: OutputFrame): Stamped {
   const end = bytes.indexOf(' ');
-  return { stream, bytes: bytes.subarray(end + 1), key: `${stream} ${bytes.toString('latin1', 0, end)}` };
+  const at = bytes.toString('latin1', 0, end);
+  return { stream, bytes: bytes.subarray(end + 1), at, key: `${stream} ${at}` };
 }

@@ -26,6 +26,8 @@ export const keys = {
   openTasks: `${prefix}:open-tasks`,
   taskLog: (app: AppName, number: number) => `${prefix}:task-log:${app}:${number}`,
   /** A channel, of what one of the two says. */
+  /** Of the worker that collects the logs of the apps. */
+  collector: `${prefix}:log-collector`,
   terminal: (id: string, who: 'person' | 'command') => `${prefix}:terminal:${id}:${who}`,
   route: (app: AppName) => `${prefix}:route:${app}`,
   routeVersion: `${prefix}:route-version`,
@@ -76,6 +78,9 @@ export type StoreEvent =
   | { kind: 'ended'; app: AppName; number: number }
   /** There is something in the outbox. */
   | { kind: 'announced' }
+  /** A container is about to be removed: what it printed is to be read to its end. */
+  | { kind: 'collect'; container: string }
+  | { kind: 'collected'; container: string }
   /** A token was taken back. */
   | { kind: 'revoked' }
   /** A task is to end. */

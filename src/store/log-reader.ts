@@ -13,7 +13,7 @@ import { decodeLines } from './log-codec.ts';
 import type { StreamWatch } from './stream-watch.ts';
 
 /** What a follower gets: lines, at last the end. */
-export type LogChunk<End = DeploymentState> = { lines: LogLine[] } | { end: End };
+export type LogChunk<End = DeploymentState> = { lines: (LogLine & { id?: number })[] } | { end: End };
 
 const liveForSeconds = 3600;
 

@@ -75,7 +75,7 @@ describe('a container', () => {
     expect(raw.NetworkSettings.Ports).toEqual({});
     expect(raw.HostConfig.LogConfig).toEqual({
       Type: 'local',
-      Config: { 'max-size': '10m', 'max-file': '3' },
+      Config: { 'max-size': '10m', 'max-file': '3', compress: 'false' },
     });
     await run.engine.stopAndRemove(id, 0);
     expect(await run.engine.inspect(id)).toBeUndefined();

@@ -19,7 +19,7 @@ export async function listDeploys(options: { app?: string; limit?: string; json?
   const deployments = await collect<typeof deploymentsShape, 'deployments'>(path, 'deployments', limit);
   if (options.json) return printJson(deployments);
   printTable(
-    ['DEPLOY', 'STATE', 'TRIGGER', 'COMMIT OR IMAGE', 'BY', 'WHEN', 'TOOK', 'WHAT'],
+    ['DEPLOY', 'STATE', 'TRIGGER', sourceHead(deployments), 'BY', 'WHEN', 'TOOK', 'WHAT'],
     deployments.map((deployment) => [
       `#${deployment.number}`,
       deployment.state,
@@ -70,6 +70,11 @@ function rows(deployment: ShownDeployment): [string, string][] {
     ['workers', runs > 1 ? `${runs}: it began again after a worker was lost` : null],
   ];
   return all.filter((row): row is [string, string] => row[1] !== null && row[1] !== '');
+}
+
+/** What stands above `sourceOf`. */
+export function sourceHead(all: readonly Pick<ShownDeployment, 'image'>[]): string {
+  return all.some(({ image }) => image !== null) ? 'COMMIT OR IMAGE' : 'COMMIT';
 }
 
 /** In a word: where it comes from. */

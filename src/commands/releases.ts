@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { releaseShape, releasesShape } from '../api/contract.ts';
 import { showEnvChanges } from '../domain/env-changes.ts';
 import { appName, collect } from './api-client.ts';
-import { sourceOf } from './deploys.ts';
+import { sourceHead, sourceOf } from './deploys.ts';
 import { printJson, printTable } from './print.ts';
 
 /** What was live, the newest first, and which of it can be brought back. */
@@ -12,7 +12,7 @@ export async function listReleases(options: { app?: string; json?: boolean }): P
   if (options.json) return printJson(releases);
   if (releases.length === 0) return console.error('nothing was live yet: git push clever main');
   printTable(
-    ['RELEASE', 'STATE', 'COMMIT OR IMAGE', 'BY', 'WHEN', 'IMAGE', 'VARIABLES', 'WHAT'],
+    ['RELEASE', 'STATE', sourceHead(releases), 'BY', 'WHEN', 'IMAGE', 'VARIABLES', 'WHAT'],
     releases.map((release) => [
       `v${release.number}`,
       stateOf(release),

@@ -101,12 +101,15 @@ export async function reuseImage(
 
 export function imageIsGone({ deployment }: Attempt): Problem {
   const { rollbackTo } = deployment;
-  const again = deployment.pull ? 'pull it again' : 'build it again';
+  const isPulled = deployment.pull !== undefined;
   return rollbackTo === undefined
-    ? { reason: 'its image is gone from the engine', hints: [`${again}: gantry redeploy`] }
+    ? {
+        reason: 'its image is gone from the engine',
+        hints: [`${isPulled ? 'pull' : 'build'} it again: gantry redeploy`],
+      }
     : {
         reason: `the image of v${rollbackTo} is gone from the engine`,
-        hints: [`${again}: gantry deploys retry ${rollbackTo}`],
+        hints: [`${isPulled ? 'pull it' : 'build its commit'} again: gantry deploys retry ${rollbackTo}`],
       };
 }
 

@@ -10,8 +10,8 @@ function isSetting(name: string): boolean {
 }
 
 /**
- * Returns a function that hides the values of an app's variables in a line of text: as they are, and as base64, URL or
- * JSON would write them. Values under eight characters are left, hiding them would shred the log.
+ * Returns a function that hides the values of an app's variables in a line of text: as they are, and as base64, URL,
+ * JSON or a literal of a programming language would write them. Values under eight characters are left, hiding them would shred the log.
  */
 export function maskValues(env: Readonly<Record<string, string>>): (text: string) => string {
   const needles = new Set<string>();
@@ -22,7 +22,12 @@ export function maskValues(env: Readonly<Record<string, string>>): (text: string
       for (const piece of pieces(line)) {
         needles.add(piece);
         needles.add(encodeURIComponentSafely(piece));
-        needles.add(JSON.stringify(piece).slice(1, -1));
+        const json = JSON.stringify(piece).slice(1, -1);
+        needles.add(json);
+        // As console.log and repr write texts: in the quotes that need the fewest backslashes.
+        const literal = json.replaceAll('\\"', '"');
+        needles.add(literal);
+        needles.add(literal.replaceAll("'", "\\'"));
       }
     }
     if (value.length >= shortest)

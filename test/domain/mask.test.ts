@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { maskValues } from '../../src/domain/mask.ts';
 
@@ -29,6 +30,14 @@ describe('values of variables in a log', () => {
     const long = Array.from({ length: 1000 }, (_, index) => `${index}-`).join('');
     const cut = maskValues({ LONG: long })(long.slice(0, 2100));
     expect(cut.replaceAll('(hidden)', '').length).toBeLessThan(200);
+  });
+
+  test('are hidden also as programs print texts', () => {
+    const value = `a "quoted" \\ and 'single'`;
+    const mask = maskValues({ QUOTED: value, OTHER: "it's a \\ secret" });
+    expect(mask(inspect({ value }))).toBe('{ value: `(hidden)` }');
+    expect(mask(`{'value': 'a "quoted" \\\\ and \\'single\\''}`)).toBe("{'value': '(hidden)'}");
+    expect(mask(inspect(["it's a \\ secret"]))).toBe('[ "(hidden)" ]');
   });
 
   test('short ones stay: hiding them would shred the log', () => {

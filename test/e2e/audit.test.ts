@@ -58,7 +58,7 @@ test('says who did what to an app, from the API, the command line and git, and n
     'reader: change env [] FORBIDDEN',
     'admin: run task [command -> 1] ok',
     'admin: change options [memory=67108864 instances=2] ok',
-    'admin: deploy again [kind=restart noCache=false -> 2] ok',
+    'admin: deploy [kind=restart noCache=false -> 2] ok',
     'admin: cancel deployment [number=2] ok',
   ]);
   expect(found.every(({ address, tokenId }) => address === '127.0.0.1' && tokenId.length === 12)).toBe(true);

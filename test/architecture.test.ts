@@ -29,6 +29,7 @@ const roots = [
   'cli.ts',
   'server.ts',
   'worker.ts',
+  'deploy-tools.ts',
   'commands/start.ts',
   'commands/run-part.ts',
   'commands/down.ts',

@@ -674,6 +674,14 @@ program
   );
 
 program
+  .command('ps')
+  .description('the containers of an app as they are now: release, state, since when, memory, restarts')
+  .option(...appOption)
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/ps.ts')).listInstances(options),
+  );
+program
   .command('logs')
   .description(
     'the log of a deployment, live while it runs; with --follow, --since, --lines or --source app: what the app prints',

@@ -41,6 +41,7 @@ import { AppStore } from './store/app-store.ts';
 import { AuditLog } from './store/audit-log.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
 import { DomainStore } from './store/domain-store.ts';
+import { InstanceStore } from './store/instance-store.ts';
 import { LogReader } from './store/log-reader.ts';
 import { Outbox } from './store/outbox.ts';
 import { OutgoingStore } from './store/outgoing-store.ts';
@@ -295,6 +296,7 @@ export async function startServer(
     volumes: new VolumeStore(hasty),
     logs,
     appLogs: new AppLogReader(paths.appLogs),
+    instances: new InstanceStore(hasty, events),
     deployAgain: deployAgain({ deployments, releases, queue, repositories }),
     stopApp: async (app, by) => {
       const cancelled = await deployments.stop(app, by);

@@ -6,6 +6,7 @@ import { AppLogCollector } from './app-log/collector.ts';
 import { appUrl, type Config, dataPaths } from './config.ts';
 import { sweepCgroups } from './deploy/hook-cgroup.ts';
 import { probeHookHost } from './deploy/hook-host.ts';
+import { lookAtInstances } from './deploy/look-at-instances.ts';
 import { describeLevel } from './deploy/sandbox-level.ts';
 import {
   type SweepFacts,
@@ -32,6 +33,7 @@ import { AppLogWriter } from './store/app-log-writer.ts';
 import { AppStore } from './store/app-store.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
 import { HealthStore } from './store/health-store.ts';
+import { InstanceStore } from './store/instance-store.ts';
 import { keys, type StoreEvent } from './store/keys.ts';
 import { LeaseStore } from './store/lease-store.ts';
 import { LogWriter } from './store/log-writer.ts';
@@ -227,6 +229,17 @@ export async function startWorker(
     everyMs: reconcileEveryMs,
     logger,
   });
+  const releaseEnv = async (app: AppName, release: number) =>
+    apps.openEnv(app, await deployments.sealedEnv(app, release));
+  const ports = new TcpPortStore(redis);
+  const instanceFacts = {
+    engine,
+    storeId,
+    route: (app: AppName) => routes.get(app),
+    deployment: (app: AppName, number: number) => deployments.get(app, number),
+    env: releaseEnv,
+    tcpPort: (app: AppName) => ports.get(app),
+  };
   const collector = new AppLogCollector({
     engine,
     mark: `${labels.store}=${storeId}`,
@@ -241,6 +254,13 @@ export async function startWorker(
     logger,
   });
   collector.start();
+  const instances = new InstanceStore(redis, events);
+  const stopTelling = events.listen((event) => {
+    if (event.kind !== 'instances asked') return;
+    void lookAtInstances(instanceFacts, event.app)
+      .then((found) => instances.tell(event.id, found))
+      .catch((err: unknown) => logger.warn({ err, app: event.app }, 'instances could not be looked at'));
+  });
   worker.start();
   taskWorker.start();
   cronWorker.start();
@@ -255,6 +275,7 @@ export async function startWorker(
       await reconciler.stop();
       await Promise.all([worker.close(), taskWorker.close(), cronWorker.close()]);
       await sweeping;
+      stopTelling();
       await collector.stop();
       await engine.close();
       await Promise.all([queue.close(), taskQueue.close(), cron.close()]);

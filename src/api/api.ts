@@ -19,6 +19,7 @@ import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes
 import { type DomainRoutesDeps, domainRoutes } from './domain-routes.ts';
 import { type HealthRoutesDeps, healthRoutes, probeRoutes } from './health-routes.ts';
 import { carryOutOnce } from './idempotency.ts';
+import { type InstanceRoutesDeps, instanceRoutes } from './instance-routes.ts';
 import { type LifecycleRoutesDeps, lifecycleRoutes } from './lifecycle-routes.ts';
 import { endWithToken } from './open-answers.ts';
 import { describeApi } from './openapi.ts';
@@ -38,6 +39,7 @@ export type ApiDeps = AppRoutesDeps &
   DeploymentRoutesDeps &
   DomainRoutesDeps &
   HealthRoutesDeps &
+  InstanceRoutesDeps &
   LifecycleRoutesDeps &
   OutgoingRoutesDeps &
   ReleaseRoutesDeps &
@@ -112,6 +114,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     endWithToken(inner as unknown as FastifyInstance, () => deps.tokens.working(), deps.onRevoked);
     await inner.register(appRoutes(deps), { prefix: '/api/v1' });
     await inner.register(appLogRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(instanceRoutes(deps), { prefix: '/api/v1' });
     await inner.register(lifecycleRoutes(deps), { prefix: '/api/v1' });
     await inner.register(optionRoutes(deps), { prefix: '/api/v1' });
     await inner.register(volumeRoutes(deps), { prefix: '/api/v1' });

@@ -200,6 +200,24 @@ const deployAgainShape = z.strictObject({
   noCache: z.boolean().default(false),
 });
 
+export const instancesShape = z.object({
+  state: appShape.shape.state,
+  instances: z.array(
+    z.object({
+      instance: z.number(),
+      release: z.number(),
+      state: z.enum(['starting', 'running', 'unhealthy', 'draining', 'exited']),
+      /** Why it is unhealthy or has exited. */
+      detail: z.string().nullable(),
+      since: z.string().nullable(),
+      /** Bytes. */
+      memory: z.object({ limit: z.number().nullable(), used: z.number().nullable() }),
+      cpus: z.number().nullable(),
+      restarts: z.number(),
+    }),
+  ),
+});
+
 /** `cancelled`: numbers of the deployments that were not past their switch. */
 export const stopShape = z.object({
   state: z.enum(['stopping', 'stopped']),

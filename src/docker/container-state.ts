@@ -15,6 +15,10 @@ export function containerState(inspected: ContainerInspectInfo): ContainerState 
     isKept: inspected.HostConfig.RestartPolicy?.Name === 'unless-stopped',
     exitCode: isRunning || State.Status === 'created' ? undefined : State.ExitCode,
     outOfMemory: State.OOMKilled,
+    startedAt: State.StartedAt || undefined,
+    endedAt: isRunning ? undefined : State.FinishedAt || undefined,
+    memoryBytes: inspected.HostConfig.Memory || undefined,
+    cpus: (inspected.HostConfig.NanoCpus ?? 0) / 1e9 || undefined,
     pid: State.Pid > 0 ? State.Pid : undefined,
     // The engine forgets IPAddress when it stops; the configured one stays.
     address: network?.IPAMConfig?.IPv4Address || network?.IPAddress || undefined,

@@ -315,6 +315,17 @@ export class DockerodeEngine implements Engine {
     }));
   }
 
+  async memoryUsed(container: string): Promise<number | undefined> {
+    const { memory_stats: memory } = await this.#client.call(
+      'asking for the memory of a container',
+      (docker) => docker.getContainer(container).stats({ stream: false, 'one-shot': true }),
+    );
+    if (memory.usage === undefined) return undefined;
+    // cgroup v1 and v2 call it differently.
+    const stats = memory.stats as { total_inactive_file?: number; inactive_file?: number } | undefined;
+    return memory.usage - (stats?.total_inactive_file ?? stats?.inactive_file ?? 0);
+  }
+
   async watchContainers(
     label: string,
     report: (container: string) => void,

@@ -197,6 +197,8 @@ export interface Engine {
   listContainers(label: string): Promise<ContainerState[]>;
   /** Like `listContainers`, but little work. */
   listNames(label: string): Promise<ListedContainer[]>;
+  /** What its processes need, without what the kernel keeps of files and could drop. */
+  memoryUsed(container: string): Promise<number | undefined>;
   /** Says which containers with a label start or end, until the signal aborts or the connection breaks. */
   watchContainers(label: string, report: (container: string) => void, signal: AbortSignal): Promise<void>;
   /** Its lines with their times, from where somebody has stopped reading. */

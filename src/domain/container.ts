@@ -56,6 +56,12 @@ export type ContainerState = {
   exitCode?: number;
   /** The kernel killed its main process for memory. */
   outOfMemory: boolean;
+  /** RFC 3339; of the last start and the last end. */
+  startedAt?: string;
+  endedAt?: string;
+  /** Limits. */
+  memoryBytes?: number;
+  cpus?: number;
   /** Process id on the host, while running. */
   pid?: number;
   /** Its fixed address in the network, running or not. */

@@ -28,6 +28,8 @@ export const keys = {
   /** A channel, of what one of the two says. */
   /** Of the worker that collects the logs of the apps. */
   collector: `${prefix}:log-collector`,
+  /** What a worker answered. */
+  instances: (id: string) => `${prefix}:instances:${id}`,
   terminal: (id: string, who: 'person' | 'command') => `${prefix}:terminal:${id}:${who}`,
   route: (app: AppName) => `${prefix}:route:${app}`,
   routeVersion: `${prefix}:route-version`,
@@ -81,6 +83,8 @@ export type StoreEvent =
   /** A container is about to be removed: what it printed is to be read to its end. */
   | { kind: 'collect'; container: string }
   | { kind: 'collected'; container: string }
+  | { kind: 'instances asked'; app: AppName; id: string }
+  | { kind: 'instances told'; id: string }
   /** A token was taken back. */
   | { kind: 'revoked' }
   /** A task is to end. */

@@ -96,6 +96,20 @@ apps
     (await import('./commands/apps.ts')).listApps(options),
   );
 apps
+  .command('create')
+  .description('an app without anything in it yet, to set its variables before the first push')
+  .argument('<app>')
+  .action(async (app: string) => (await import('./commands/apps.ts')).createApp(app));
+apps
+  .command('delete')
+  .description('an app with all its releases, logs and variables, for good (administrators only)')
+  .argument('<app>')
+  .option('--confirm <app>', 'its name once more, where nobody can be asked')
+  .option('--delete-data', 'what is in its volumes, too')
+  .action(async (app: string, options: { confirm?: string; deleteData?: boolean }) =>
+    (await import('./commands/delete-app.ts')).deleteApp(app, options),
+  );
+apps
   .command('show')
   .description('its size, network, volumes and the like')
   .argument('<app>')

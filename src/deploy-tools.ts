@@ -10,6 +10,7 @@ import { Stopped } from './domain/deployment.ts';
 import type { Repositories } from './git/repositories.ts';
 import { fetchSubmodules } from './git/submodules.ts';
 import { planGoBack } from './queue/plan-go-back.ts';
+import type { AppDeletions } from './store/app-deletions.ts';
 import type { AppStore } from './store/app-store.ts';
 import type { DeploymentStore } from './store/deployment-store.ts';
 import type { ReleaseStore } from './store/release-store.ts';
@@ -28,6 +29,7 @@ export type DeployParts = {
   sandbox: HookHost;
   stores: {
     apps: AppStore;
+    deletions: AppDeletions;
     deployments: DeploymentStore;
     releases: ReleaseStore;
     routes: RouteStore;
@@ -50,7 +52,7 @@ export function deployTools({
   freeImages,
   storeId,
 }: DeployParts): (fence: number) => DeployTools {
-  const { apps, deployments, releases, routes, routeChanges, volumes } = stores;
+  const { apps, deletions, deployments, releases, routes, routeChanges, volumes } = stores;
   const paths = dataPaths(config.dataDir);
   const limits = {
     buildTimeoutMs: config.buildTimeoutMs,
@@ -120,6 +122,7 @@ export function deployTools({
       deployments.recordDigest(deployment.app, deployment.number, digest),
     recordCron: ({ deployment }, entries) =>
       deployments.recordCron(deployment.app, deployment.number, entries),
+    markEmptied: (app) => deletions.markEmptied(app, fence),
     freeSpace: () => freeSpace(paths.work, engine),
     freeImages,
     trimBuildCache: () => engine.trimBuildCache(config.buildCacheBytes),

@@ -11,6 +11,7 @@ import type { RecordAudit } from './domain/audit.ts';
 import { clientAddress } from './domain/client-address.ts';
 import { UserError } from './errors.ts';
 import { BranchKeeper } from './git/branch-keeper.ts';
+import { DeletedApps } from './git/deleted-apps.ts';
 import { deployAgain } from './git/deploy-again.ts';
 import { deployFetched } from './git/deploy-fetched.ts';
 import { FinishedDeployments } from './git/finished-deployments.ts';
@@ -36,6 +37,7 @@ import { HttpAndTcpRouter } from './router/http-and-tcp-router.ts';
 import { anyAddress, isPortFree, probePort } from './router/port-probe.ts';
 import { RouteAgent } from './router/route-agent.ts';
 import { AnswerStore } from './store/answer-store.ts';
+import { AppDeletions } from './store/app-deletions.ts';
 import { AppLogReader } from './store/app-log-reader.ts';
 import { AppStore } from './store/app-store.ts';
 import { AuditLog } from './store/audit-log.ts';
@@ -239,6 +241,7 @@ export async function startServer(
   await rm(paths.fetches, { recursive: true, force: true });
   void receiver.resume().catch((err: unknown) => logger.warn({ err }, 'unfinished deliveries wait'));
 
+  const deletions = new AppDeletions(hasty);
   const noticeQueue = new NoticeQueue<NoticeRef>(keep(patientRedis(redisAddress)));
   const resolveHost = (host: string) => publicAddress(host, config.allowedInternal);
   const notifier = new Notifier({
@@ -266,6 +269,21 @@ export async function startServer(
   });
 
   const polls = new PollSchedule(keep(patientRedis(redisAddress)));
+  const deletedApps = new DeletedApps({
+    deletions: new AppDeletions(patient),
+    apps: new AppStore(patient, sealer),
+    outgoing: new OutgoingStore(patient, sealer),
+    tokens,
+    volumes: new VolumeStore(patient),
+    repositories,
+    events,
+    unschedule: async (app) => {
+      await cron.match(app, []);
+      await polls.set(app, undefined);
+    },
+    folders: [paths.logs, paths.appLogs, paths.knownHosts],
+    logger,
+  });
   const pollWorker = new PollWorker({
     connection: keep(patientRedis(redisAddress)),
     poll: (app, tick) => receiver.poll(app, tick),
@@ -298,6 +316,7 @@ export async function startServer(
     appLogs: new AppLogReader(paths.appLogs),
     instances: new InstanceStore(hasty, events),
     deployAgain: deployAgain({ deployments, releases, queue, repositories }),
+    deletions,
     stopApp: async (app, by) => {
       const cancelled = await deployments.stop(app, by);
       await queue.wake(app);
@@ -349,7 +368,7 @@ export async function startServer(
       await hookSocket.close();
       await git.close(2000);
       await api.close();
-      await Promise.all([notifier.stop(), noticeWorker.close(), pollWorker.close()]);
+      await Promise.all([notifier.stop(), noticeWorker.close(), pollWorker.close(), deletedApps.stop()]);
       await agent.stop();
       await router.close();
       watch.close();

@@ -29,6 +29,7 @@ import { DeployWorker } from './queue/deploy-worker.ts';
 import { Reconciler } from './queue/reconciler.ts';
 import { TaskQueue } from './queue/task-queue.ts';
 import { TaskWorker } from './queue/task-worker.ts';
+import { AppDeletions } from './store/app-deletions.ts';
 import { AppLogWriter } from './store/app-log-writer.ts';
 import { AppStore } from './store/app-store.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
@@ -80,6 +81,7 @@ export async function startWorker(
   const sealer = loadSealer(paths.keys, false);
   const apps = new AppStore(redis, sealer);
   const tasks = new TaskStore(redis, sealer);
+  const deletions = new AppDeletions(redis);
   const deployments = new DeploymentStore(redis);
   const routeChanges = new RouteChanges(redis);
   const routes = new RouteStore(redis);
@@ -114,7 +116,7 @@ export async function startWorker(
     engine,
     repositories,
     sandbox,
-    stores: { apps, deployments, releases, routes, routeChanges, volumes },
+    stores: { apps, deletions, deployments, releases, routes, routeChanges, volumes },
     events,
     freeImages: async (app) => (await sweepImages(sweep, app)).freed,
     storeId,
@@ -193,6 +195,7 @@ export async function startWorker(
     },
     deps: {
       apps,
+      deletions,
       deployments,
       releases,
       routes,

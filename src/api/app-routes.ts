@@ -142,7 +142,8 @@ async function describeApp(deps: AppRoutesDeps, app: App): Promise<z.infer<typeo
   };
 }
 
-export function stateOf({ live, stopped }: App): z.infer<typeof appShape>['state'] {
+export function stateOf({ live, stopped, isDeleted }: App): z.infer<typeof appShape>['state'] {
+  if (isDeleted) return 'deleting';
   if (stopped) return stopped.isDone ? 'stopped' : 'stopping';
   return live === undefined ? 'new' : 'live';
 }

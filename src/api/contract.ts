@@ -9,7 +9,7 @@ export const appShape = z.object({
   branch: z.string(),
   live: z.number().nullable(),
   /** `new`: nothing was live yet. `stopping`: it is to be stopped, and some of it still runs. */
-  state: z.enum(['new', 'live', 'stopping', 'stopped']),
+  state: z.enum(['new', 'live', 'stopping', 'stopped', 'deleting']),
   stopped: z.object({ by: z.string(), at: z.string() }).nullable(),
   url: z.string(),
   latest: z.object({ number: z.number(), state: z.string() }).nullable(),
@@ -219,6 +219,8 @@ export const instancesShape = z.object({
 });
 
 /** `cancelled`: numbers of the deployments that were not past their switch. */
+export const deletedShape = z.object({ state: z.literal('deleting') });
+
 export const stopShape = z.object({
   state: z.enum(['stopping', 'stopped']),
   cancelled: z.array(z.number()),

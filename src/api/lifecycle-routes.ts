@@ -1,20 +1,27 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
 import type { App } from '../domain/app.ts';
 import { isFinal } from '../domain/deployment.ts';
 import { UserError } from '../errors.ts';
+import type { AppDeletions } from '../store/app-deletions.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
+import type { TaskStore } from '../store/task-store.ts';
 import { type AppRoutesDeps, appParams, requireApp, stateOf } from './app-routes.ts';
-import { startShape, stopShape } from './contract.ts';
+import { deletedShape, startShape, stopShape } from './contract.ts';
 import type { DeploymentRoutesDeps } from './deployment-routes.ts';
 
 export type LifecycleRoutesDeps = Pick<AppRoutesDeps, 'apps'> &
   Pick<DeploymentRoutesDeps, 'deployAgain'> & {
     deployments: DeploymentStore;
+    deletions: AppDeletions;
+    tasks: TaskStore;
     /** Makes it the wish that nothing of the app runs; returns the deployments that are cancelled for it. */
     stopApp: (app: App['name'], by: string) => Promise<number[]>;
   };
 
-/** Whether an app runs at all. */
+const deleteQuery = z.strictObject({ deleteData: z.enum(['true', 'false']).default('false') });
+
+/** Whether an app runs, and is there, at all. */
 export function lifecycleRoutes(deps: LifecycleRoutesDeps): FastifyPluginAsyncZod {
   return async (api) => {
     api.post(
@@ -34,6 +41,22 @@ export function lifecycleRoutes(deps: LifecycleRoutesDeps): FastifyPluginAsyncZo
           .status(202)
           .header('location', `/api/v1/apps/${app.name}`)
           .send({ state: now === 'stopped' ? now : 'stopping', cancelled });
+      },
+    );
+
+    api.delete(
+      '/apps/:app',
+      {
+        config: { right: 'admin', action: 'delete app' },
+        schema: { params: appParams, querystring: deleteQuery, response: { 202: deletedShape } },
+      },
+      async ({ account, params, query }, reply) => {
+        const { name } = await requireApp(deps, account, params.app);
+        await deps.deletions.ask(name, { by: account.name, deleteData: query.deleteData === 'true' });
+        for (const task of await deps.tasks.list(name))
+          await deps.tasks.cancel(name, task.number, account.name);
+        await deps.stopApp(name, account.name);
+        return reply.status(202).header('location', `/api/v1/apps/${name}`).send({ state: 'deleting' });
       },
     );
 

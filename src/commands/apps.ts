@@ -1,6 +1,6 @@
-import type { appsShape } from '../api/contract.ts';
+import type { appShape, appsShape } from '../api/contract.ts';
 import { parseAppName } from '../domain/app.ts';
-import { collect } from './api-client.ts';
+import { call, collect } from './api-client.ts';
 import { printJson, printTable } from './print.ts';
 
 export async function listApps(options: { json?: boolean; names?: boolean }): Promise<void> {
@@ -13,10 +13,15 @@ export async function listApps(options: { json?: boolean; names?: boolean }): Pr
     ['APP', 'LIVE', 'LATEST', 'BRANCH', 'URL'],
     apps.map((app) => [
       app.name,
-      app.live === null ? '-' : `v${app.live}${app.stopped ? ` (${app.state})` : ''}`,
+      app.live === null ? '-' : `v${app.live}${app.state === 'live' ? '' : ` (${app.state})`}`,
       app.latest ? `#${app.latest.number} ${app.latest.state}` : '-',
       app.branch || '-',
       app.url,
     ]),
   );
+}
+
+export async function createApp(name: string): Promise<void> {
+  const { url } = await call<typeof appShape>('POST', '/apps', { name });
+  console.error(`${name} is there; once something is live: ${url}`);
 }

@@ -63,6 +63,8 @@ export type DeployTools = {
   /** The server's own, where built images go unless the app says otherwise; and its login there, should it need one. */
   registry: string | undefined;
   registryLogin: () => Promise<{ username: string; password: string } | undefined>;
+  /** Nothing of an app that is deleted is on the engine any more. */
+  markEmptied: (app: AppName) => Promise<void>;
   /** How much is free where builds need it. */
   freeSpace: () => Promise<readonly { folder: string; of: string; bytes: number }[]>;
   /** Of releases past the kept ones; returns whose went. */

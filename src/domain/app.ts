@@ -50,5 +50,7 @@ export type App = {
   live: number | undefined;
   /** Somebody stopped it: nothing serves until a deployment goes live. `isDone`: and none of its containers is left. */
   stopped: { by: string; at: Date; isDone: boolean } | undefined;
+  /** On its way out: nothing new can be asked of it. */
+  isDeleted: boolean;
   createdAt: Date;
 };

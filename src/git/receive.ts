@@ -39,6 +39,7 @@ export function receivePushes(deps: ReceiveDeps): ReceivePush {
       branch: '',
       live: undefined,
       stopped: undefined,
+      isDeleted: false,
       createdAt: new Date(),
     };
     const live = app.live === undefined ? undefined : await deps.releases.get(app.name, app.live);

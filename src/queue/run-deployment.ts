@@ -1,6 +1,7 @@
 import { type Attempt, type DeployTools, isTask } from '../deploy/attempt.ts';
 import { deploy } from '../deploy/deploy.ts';
 import { DeployLog } from '../deploy/deploy-log.ts';
+import { emptyApp } from '../deploy/empty-app.ts';
 import { stopApp } from '../deploy/stop-app.ts';
 import { resumeServing } from '../deploy/stop-first.ts';
 import { confirmSwitch, reportDrain } from '../deploy/switch-route.ts';
@@ -14,6 +15,7 @@ import { safeText } from '../domain/safe-text.ts';
 import { showSource } from '../domain/source.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
+import type { AppDeletions } from '../store/app-deletions.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
 import type { LogWriter } from '../store/log-writer.ts';
@@ -25,6 +27,7 @@ import { type Broken, conclude, type Ending, endingOf, type Run } from './conclu
 
 export type RunDeps = {
   apps: AppStore;
+  deletions: AppDeletions;
   deployments: DeploymentStore;
   releases: ReleaseStore;
   routes: RouteStore;
@@ -56,6 +59,7 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
     (isStopped) => isStopped && deps.logger.info({ app }, 'app stopped'),
     (err: unknown) => deps.logger.error({ err, app }, 'the app could not be stopped; it is tried again'),
   );
+  if (await emptyIfDeleted(app, lease, deps)) return 'nothing to do';
   // A worker died while nothing served.
   await resumeServing(deps.tools(lease), app, answerLimitMs).catch((err: unknown) =>
     deps.logger.error({ err, app }, 'what served could not be started again; it is tried again'),
@@ -99,6 +103,21 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
   const written = await end(endingOf(outcome, run.mask));
   logger.info({ outcome: outcome.kind, written }, 'deployment ended');
   return written ? 'finished' : 'lost';
+}
+
+/** Whether the app is to go. A deployment past its switch is brought to its end first, as for a stop. */
+async function emptyIfDeleted(app: AppName, lease: AppLease, deps: RunDeps): Promise<boolean> {
+  const deletion = await deps.deletions.get(app);
+  if (!deletion || (await deps.apps.get(app))?.stopped?.isDone !== true) return false;
+  const tools = deps.tools(lease);
+  try {
+    await emptyApp(tools, app, deletion.deleteData);
+    await tools.markEmptied(app);
+    deps.logger.info({ app, by: deletion.by }, 'app emptied');
+  } catch (err) {
+    deps.logger.error({ err, app }, 'the app could not be emptied; it is tried again');
+  }
+  return true;
 }
 
 async function prepare(deployment: Deployment, lease: AppLease, deps: RunDeps): Promise<Prepared> {

@@ -30,6 +30,7 @@ export class AppStore {
       branch: fields.branch ?? '',
       live: fields.live ? Number(fields.live) : undefined,
       stopped: fields.stopped ? parseStopped(fields.stopped, fields.stopping === '1') : undefined,
+      isDeleted: fields.deleting !== undefined,
       createdAt: new Date(fields.createdAt ?? 0),
     };
   }

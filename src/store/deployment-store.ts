@@ -4,6 +4,7 @@ import { readAppOptions } from '../domain/app-options.ts';
 import type { CronEntry } from '../domain/cron-file.ts';
 import type { Deployment, DeploymentState, Step, Trigger } from '../domain/deployment.ts';
 import type { EnvChanges } from '../domain/env-changes.ts';
+import { explainDeleted, refuseDeletedInLua } from './app-deletions.ts';
 import { keys } from './keys.ts';
 import { announceInLua } from './outbox.ts';
 import { parseSealedEnv } from './sealed-env.ts';
@@ -45,7 +46,7 @@ export class DeploymentStore {
       image: fields.image ?? '',
       rollbackTo: String(fields.rollbackTo ?? ''),
     };
-    const [number, attached] = (await this.#redis.eval(
+    const asked = this.#redis.eval(
       requestScript,
       5,
       keys.app(app),
@@ -59,7 +60,8 @@ export class DeploymentStore {
       keys.deployment(app, 0).slice(0, -1),
       keys.log(app, 0).slice(0, -1),
       keys.channel,
-    )) as [number, number];
+    );
+    const [number, attached] = (await asked.catch(explainDeleted(app))) as [number, number];
     return { number, attached: attached === 1 };
   }
 
@@ -82,13 +84,15 @@ export class DeploymentStore {
     const apps = (await this.#redis.smembers(keys.apps)) as AppName[];
     const open: AppName[] = [];
     for (const app of apps) {
-      const [desired, paused, stopping] = await this.#redis.hmget(
+      const [desired, paused, stopping, deleting, emptied] = await this.#redis.hmget(
         keys.app(app),
         'desired',
         'paused',
         'stopping',
+        'deleting',
+        'emptied',
       );
-      if (paused || stopping) {
+      if (paused || stopping || (deleting && !emptied)) {
         open.push(app);
         continue;
       }
@@ -268,7 +272,7 @@ local appKey, envKey, requestKey, appsKey, releaseKey = unpack(KEYS)
 local app, now, fields, depPrefix, logPrefix, channel = ARGV[1], ARGV[2], cjson.decode(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local made = redis.call('GET', requestKey)
 if made then return {tonumber(made), 0} end
-local desired = redis.call('HGET', appKey, 'desired')
+${refuseDeletedInLua}local desired = redis.call('HGET', appKey, 'desired')
 if desired then
   local depKey = depPrefix .. desired
   local old = redis.call('HMGET', depKey, 'state', 'commit', 'trigger', 'cancel', 'rollbackTo', 'pullDigest', 'options')

@@ -25,11 +25,11 @@ export const keys = {
   /** `app.number` of every task that is not over. */
   openTasks: `${prefix}:open-tasks`,
   taskLog: (app: AppName, number: number) => `${prefix}:task-log:${app}:${number}`,
-  /** A channel, of what one of the two says. */
   /** Of the worker that collects the logs of the apps. */
   collector: `${prefix}:log-collector`,
   /** What a worker answered. */
   instances: (id: string) => `${prefix}:instances:${id}`,
+  /** A channel, of what one of the two says. */
   terminal: (id: string, who: 'person' | 'command') => `${prefix}:terminal:${id}:${who}`,
   route: (app: AppName) => `${prefix}:route:${app}`,
   routeVersion: `${prefix}:route-version`,
@@ -78,6 +78,8 @@ export type StoreEvent =
   | { kind: 'applied'; app: AppName; version: number }
   | { kind: 'drained'; app: AppName; container: string }
   | { kind: 'ended'; app: AppName; number: number }
+  /** Nothing of an app that is deleted is on the engine any more. */
+  | { kind: 'emptied'; app: AppName }
   /** There is something in the outbox. */
   | { kind: 'announced' }
   /** A container is about to be removed: what it printed is to be read to its end. */

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
 import { isTaskOver, type Task, type TaskEnd, type TaskState } from '../domain/task.ts';
 import type { TerminalWish } from '../domain/terminal.ts';
+import { explainDeleted, refuseDeletedInLua } from './app-deletions.ts';
 import { keys, type StoreEvent } from './keys.ts';
 import type { Sealer } from './sealing.ts';
 
@@ -47,7 +48,7 @@ export class TaskStore {
         stdin === undefined ? '' : this.#sealer.seal(stdin.toString('base64'), stdinContext(app, requestId)),
       createdAt: new Date().toISOString(),
     };
-    const number = (await this.#redis.eval(
+    const asked = this.#redis.eval(
       requestScript,
       4,
       keys.app(app),
@@ -57,7 +58,8 @@ export class TaskStore {
       keys.task(app, 0).slice(0, -1),
       `${app}.`,
       ...Object.entries(fields).flat(),
-    )) as number;
+    );
+    const number = (await asked.catch(explainDeleted(app))) as number;
     await this.#forgetOld(app);
     return number;
   }
@@ -180,7 +182,7 @@ const requestScript = `
 local appKey, tasksKey, requestKey, openKey = unpack(KEYS)
 local made = redis.call('GET', requestKey)
 if made then return tonumber(made) end
-local number = redis.call('HINCRBY', appKey, 'taskSeq', 1)
+${refuseDeletedInLua}local number = redis.call('HINCRBY', appKey, 'taskSeq', 1)
 redis.call('HSET', ARGV[1] .. number, unpack(ARGV, 3))
 redis.call('SADD', openKey, ARGV[2] .. number)
 redis.call('ZADD', tasksKey, number, number)

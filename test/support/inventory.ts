@@ -39,7 +39,7 @@ async function onTheEngine(rig: Rig): Promise<string[]> {
 async function folders(rig: Rig): Promise<string[]> {
   const entries = await readdir(rig.dataDir, { recursive: true });
   return entries
-    .filter((entry) => !/^redis\/|^logs\/|^known-hosts|\.git\/objects\/|\.sock$/.test(entry))
+    .filter((entry) => !/^redis\/|^(app-)?logs\/|^known-hosts|\.git\/objects\/|\.sock$/.test(entry))
     .map((entry) => `file ${entry}`);
 }
 

@@ -5,6 +5,7 @@ import type { LogOptions } from './commands/logs.ts';
 import type { scale, setOptions } from './commands/options.ts';
 import type { push } from './commands/push.ts';
 import type { NewTask } from './commands/run.ts';
+import type { createService, updateService } from './commands/services.ts';
 import type { linkWebhook } from './commands/webhooks.ts';
 import { version } from './version.ts';
 
@@ -214,6 +215,71 @@ env
   .action(async (names: string[], options: { app?: string }) =>
     (await import('./commands/env.ts')).unsetEnv(names, options),
   );
+
+const credentialsHelp = 'a JSON object; @file reads it from a file, - from standard input';
+const services = program
+  .command('services')
+  .description('databases and the like that apps use, and which app has which');
+services
+  .command('list', { isDefault: true })
+  .option('-a, --app <name>', 'those of this app')
+  .option('--json')
+  .action(async (options: { app?: string; json?: boolean }) =>
+    (await import('./commands/services.ts')).listServices(options),
+  );
+services
+  .command('create')
+  .description('one that runs elsewhere, by its credentials (administrators only)')
+  .argument('<name>')
+  .requiredOption('--credentials <json>', credentialsHelp)
+  .option('--tag <tag...>', 'in VCAP_SERVICES')
+  .option('--shared', 'let everybody who may deploy an app bind it')
+  .option('--json')
+  .action(async (name: string, options: Parameters<typeof createService>[1]) =>
+    (await import('./commands/services.ts')).createService(name, options),
+  );
+services
+  .command('show')
+  .argument('<name>')
+  .option('--credentials', 'with the values of its credentials')
+  .option('--json')
+  .action(async (name: string, options: { credentials?: boolean; json?: boolean }) =>
+    (await import('./commands/services.ts')).showService(name, options),
+  );
+services
+  .command('update')
+  .argument('<name>')
+  .option('--credentials <json>', `instead of those it has: ${credentialsHelp}`)
+  .option('--tag <tag...>', 'instead of those it has')
+  .option('--shared', 'let everybody who may deploy an app bind it')
+  .option('--no-shared')
+  .option('--json')
+  .action(async (name: string, options: Parameters<typeof updateService>[1]) =>
+    (await import('./commands/services.ts')).updateService(name, options),
+  );
+services
+  .command('delete')
+  .description('one that no app has any more')
+  .argument('<name>')
+  .action(async (name: string) => (await import('./commands/services.ts')).deleteService(name));
+for (const parent of [services, program]) {
+  parent
+    .command('bind')
+    .description('give an app a service, with its next deployment or restart')
+    .argument('<app>')
+    .argument('<service>')
+    .action(async (app: string, service: string) =>
+      (await import('./commands/services.ts')).bindService(app, service),
+    );
+  parent
+    .command('unbind')
+    .description('take a service from an app, whose next deployment or restart is without it')
+    .argument('<app>')
+    .argument('<service>')
+    .action(async (app: string, service: string) =>
+      (await import('./commands/services.ts')).unbindService(app, service),
+    );
+}
 
 const domains = program.command('domains').description('host names of an app');
 domains

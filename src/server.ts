@@ -51,6 +51,7 @@ import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store
 import { ReleaseStore } from './store/release-store.ts';
 import { RouteStore } from './store/route-store.ts';
 import { loadSealer } from './store/sealing.ts';
+import { ServiceStore } from './store/service-store.ts';
 import { StoreEvents } from './store/store-events.ts';
 import { checkStoreId } from './store/store-id.ts';
 import { StreamWatch } from './store/stream-watch.ts';
@@ -331,6 +332,7 @@ export async function startServer(
     nextTick: (app, entry) => cron.next(app, entry),
     wakeTaskWorker: (app, number) => taskQueue.add(app, number),
     domains: new DomainStore(hasty),
+    services: new ServiceStore(hasty, sealer),
     appDomain: config.domain,
     tcpPorts: new TcpPortStore(hasty),
     tcpRange: config.tcpPorts,

@@ -33,6 +33,7 @@ import { AppDeletions } from './store/app-deletions.ts';
 import { AppLogWriter } from './store/app-log-writer.ts';
 import { AppStore } from './store/app-store.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
+import { DomainStore } from './store/domain-store.ts';
 import { HealthStore } from './store/health-store.ts';
 import { InstanceStore } from './store/instance-store.ts';
 import { keys, type StoreEvent } from './store/keys.ts';
@@ -43,6 +44,7 @@ import { ReleaseStore } from './store/release-store.ts';
 import { RouteChanges } from './store/route-changes.ts';
 import { RouteStore } from './store/route-store.ts';
 import { loadSealer } from './store/sealing.ts';
+import { ServiceStore } from './store/service-store.ts';
 import { StoreEvents } from './store/store-events.ts';
 import { checkStoreId } from './store/store-id.ts';
 import { TaskStore } from './store/task-store.ts';
@@ -87,6 +89,12 @@ export async function startWorker(
   const routes = new RouteStore(redis);
   const releases = new ReleaseStore(redis);
   const volumes = new VolumeStore(redis);
+  const services = new ServiceStore(redis, sealer);
+  const domains = new DomainStore(redis);
+  const hosts = async (app: AppName): Promise<string[]> => [
+    `${app}.${config.domain}`,
+    ...(await domains.list(app)),
+  ];
   const events = new StoreEvents(connect());
   await events.start();
   const repositories = new Repositories(paths.repositories);
@@ -174,6 +182,8 @@ export async function startWorker(
     apps,
     deployments,
     releases,
+    services,
+    hosts,
     events,
     // A task changes no route, so there is nothing a stale one could do.
     tools: toolsFor(0),
@@ -200,6 +210,8 @@ export async function startWorker(
       releases,
       routes,
       tcpPorts: new TcpPortStore(redis),
+      services,
+      hosts,
       tools: (lease) => toolsFor(lease.fence),
       openLog: ({ app, number }, fence, mask) =>
         new LogWriter({ redis, owner: keys.app(app), log: keys.log(app, number), fence, mask }),
@@ -252,7 +264,11 @@ export async function startWorker(
       AppLogWriter.open(join(paths.appLogs, app), config.appLogBytes, (err) =>
         logger.warn({ err, app }, 'lines of the app are not kept'),
       ),
-    maskOf: async (app, release) => maskValues(apps.openEnv(app, await deployments.sealedEnv(app, release))),
+    maskOf: async (app, release) =>
+      maskValues({
+        ...(await releaseEnv(app, release)),
+        ...services.openSecrets(app, await deployments.sealedSecrets(app, release)),
+      }),
     announce: (container) => announce({ kind: 'collected', container }),
     logger,
   });

@@ -455,3 +455,51 @@ export const domainsShape = z.object({ domains: z.array(z.string()) });
 
 /** As large as a push that a proxy may refuse; nothing of it is kept. */
 export const connectionCheckShape = z.object({ filler: z.string().max(4 * 1024 ** 2) });
+
+const credentialsShape = z.record(z.string(), z.unknown());
+const tagsShape = z.array(z.string().regex(/^[\w.:/-]{1,100}$/)).max(50);
+
+export const serviceShape = z.object({
+  name: z.string(),
+  id: z.string(),
+  /** As in `VCAP_SERVICES`. */
+  label: z.string(),
+  tags: z.array(z.string()),
+  /** Whoever may deploy an app may bind it. */
+  shared: z.boolean(),
+  /** Apps that have it, of those one may read. */
+  apps: z.array(z.string()),
+  createdAt: z.string(),
+  createdBy: z.string(),
+});
+
+export const servicesShape = z.object({ services: z.array(serviceShape) });
+
+/** Values only when they were asked for. */
+export const serviceDetailShape = serviceShape.extend({
+  credentialNames: z.array(z.string()),
+  credentials: credentialsShape.nullable(),
+});
+
+export const newServiceShape = z.strictObject({
+  name: z.string().max(100),
+  credentials: credentialsShape,
+  tags: tagsShape.default([]),
+  shared: z.boolean().default(false),
+});
+
+/** What is not in it stays. */
+export const serviceChangeShape = z.strictObject({
+  credentials: credentialsShape.optional(),
+  tags: tagsShape.optional(),
+  shared: z.boolean().optional(),
+});
+
+export const bindingShape = z.object({
+  service: z.string(),
+  label: z.string(),
+  boundAt: z.string(),
+  boundBy: z.string(),
+});
+
+export const bindingsShape = z.object({ services: z.array(bindingShape) });

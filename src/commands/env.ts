@@ -68,7 +68,7 @@ async function change(
 }
 
 /** Values that should not be on a command line come from a file or standard input. */
-async function readValue(given: string): Promise<string> {
+export async function readValue(given: string): Promise<string> {
   if (given === '-') return text(process.stdin);
   return given.startsWith('@') ? readFile(given.slice(1), 'utf8') : given;
 }

@@ -8,6 +8,7 @@ import type { InjectedFacts } from '../domain/injected-env.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import type { ReleaseImage } from '../domain/release.ts';
 import type { Endpoint } from '../domain/route.ts';
+import type { BoundService } from '../domain/service.ts';
 import type { Repository } from '../git/repository.ts';
 import type { SubmoduleProblem, SubmoduleRequest } from '../git/submodules.ts';
 import type { DeployLog } from './deploy-log.ts';
@@ -23,13 +24,17 @@ export type Attempt = {
   tcpPort: number | undefined;
   /** The app's own variables as they were when the deployment was asked for. */
   appEnv: Readonly<Record<string, string>>;
+  /** Those bound to the app when this began. */
+  services: readonly BoundService[];
+  /** Its host names. */
+  hosts: readonly string[];
   /** The release that serves while this deployment is made. */
   serving: number | undefined;
   log: DeployLog;
   signal: AbortSignal;
   /** Throws unless this worker still owns the app. Called before everything that others can see. */
   guard: () => void;
-  /** Hides the values of the app's variables. To be done before a text is cut: half of a value is not recognised. */
+  /** Hides the values of the app's variables and the credentials of its services. To be done before a text is cut: half of a value is not recognised. */
   mask: (text: string) => string;
   tools: DeployTools;
 };
@@ -119,9 +124,12 @@ export function memoryOf({ deployment, tools }: Attempt): number {
 }
 
 /** What the injected variables of this deployment are made of. */
-export function injectedFacts({ appId, deployment, settings }: Attempt): InjectedFacts {
-  const { app, number, commit } = deployment;
-  return { appId, app, number, commit, port: settings.port };
+export function injectedFacts(attempt: Attempt): InjectedFacts {
+  const { appId, deployment, settings, services, hosts } = attempt;
+  const { app, number, commit, pull } = deployment;
+  const memoryBytes = memoryOf(attempt);
+  const isPulled = pull !== undefined;
+  return { appId, app, number, commit, port: settings.port, services, hosts, memoryBytes, isPulled };
 }
 
 /** CC_TASK or the app's option: a deployment runs the container once and serves nothing. */

@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto';
+import type { BoundService } from './service.ts';
+import { type PlatformFacts, serviceEnv, vcapApplication } from './service-env.ts';
 
-/** What Clever Cloud's variables are made of. */
-export type InjectedFacts = {
-  /** `app_` and a UUID, the same for the whole life of the app. */
-  appId: string;
-  app: string;
-  /** Of the deployment, and of the release it makes. */
-  number: number;
+/** What Clever Cloud's and Cloud Foundry's variables are made of. */
+export type InjectedFacts = PlatformFacts & {
   /** Empty for an image. */
   commit: string;
   port: number;
+  services: readonly BoundService[];
+  /** Of an image, as on Cloud Foundry. */
+  isPulled: boolean;
 };
 
 export type InstanceFacts = {
@@ -49,8 +49,14 @@ export function instanceEnv(facts: InjectedFacts, instance: InstanceFacts): Reco
   };
 }
 
-function common({ appId, app, number, commit, port }: InjectedFacts): Record<string, string> {
+function common(facts: InjectedFacts): Record<string, string> {
+  const { appId, app, number, commit, port, services, isPulled } = facts;
   return {
+    // Frameworks that find them take it that this is Cloud Foundry, which is nothing to tell every app.
+    ...((services.length > 0 || isPulled) && {
+      ...serviceEnv(services),
+      VCAP_APPLICATION: vcapApplication(facts),
+    }),
     PORT: String(port),
     APP_ID: appId,
     CC_APP_NAME: app,

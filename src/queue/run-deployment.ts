@@ -12,6 +12,7 @@ import { type EnvChanges, envChanges, showEnvChanges } from '../domain/env-chang
 import { maskValues } from '../domain/mask.ts';
 import type { Release } from '../domain/release.ts';
 import { safeText } from '../domain/safe-text.ts';
+import { secretsOf } from '../domain/service-env.ts';
 import { showSource } from '../domain/source.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
@@ -21,6 +22,7 @@ import type { DeploymentStore } from '../store/deployment-store.ts';
 import type { LogWriter } from '../store/log-writer.ts';
 import type { ReleaseStore } from '../store/release-store.ts';
 import type { RouteStore } from '../store/route-store.ts';
+import type { ServiceStore } from '../store/service-store.ts';
 import type { TcpPortStore } from '../store/tcp-port-store.ts';
 import type { AppLease } from './app-lease.ts';
 import { type Broken, conclude, type Ending, endingOf, type Run } from './conclude.ts';
@@ -32,6 +34,9 @@ export type RunDeps = {
   releases: ReleaseStore;
   routes: RouteStore;
   tcpPorts: TcpPortStore;
+  services: ServiceStore;
+  /** Its host names. */
+  hosts: (app: AppName) => Promise<string[]>;
   tools: (lease: AppLease) => DeployTools;
   openLog: (deployment: Deployment, fence: number, mask: (text: string) => string) => LogWriter;
   appUrl: (app: AppName) => string;
@@ -127,11 +132,16 @@ async function prepare(deployment: Deployment, lease: AppLease, deps: RunDeps): 
   // As on Clever Cloud: a task is not cut short by a newer push, which waits.
   const isPatient = !deps.cancelOnPush || deployment.options.task || appEnv.CC_TASK === 'true';
   lease.watch(deployment.number, (cause) => canBeStopped(cause, switched, !isPatient));
-  const mask = maskValues(appEnv);
+  const services = await deps.services.boundTo(app);
+  const secrets = secretsOf(services);
+  if (!switched)
+    await deps.deployments.recordSecrets(app, deployment.number, deps.services.sealSecrets(app, secrets));
+  const mask = maskValues({ ...appEnv, ...secrets });
   const writer = deps.openLog(deployment, lease.fence, mask);
   const tools = deps.tools(lease);
-  const [appId, tcpPort, serving, live] = await Promise.all([
+  const [appId, hosts, tcpPort, serving, live] = await Promise.all([
     deps.apps.id(app),
+    deps.hosts(app),
     deps.tcpPorts.get(app),
     servingRelease(deps, deployment),
     switched ? undefined : liveRelease(deps, app),
@@ -143,6 +153,8 @@ async function prepare(deployment: Deployment, lease: AppLease, deps: RunDeps): 
     appId,
     tcpPort,
     appEnv,
+    services,
+    hosts,
     serving,
     log: new DeployLog((...lines) => writer.write(...lines)),
     flush: () => writer.flush(),
@@ -232,6 +244,8 @@ async function begin(run: Run & { live: Release | undefined }): Promise<DeployOu
     await log.detail(`with the image of v${rollbackTo}: nothing is built${variables}`);
   }
   await tellOtherSource(run);
+  const services = run.services.map(({ name }) => name).join(', ');
+  if (services !== '') await log.detail(`with its services: ${services}`);
   const parsed = parseAppSettings(run.appEnv);
   if ('problems' in parsed) {
     return {

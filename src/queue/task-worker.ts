@@ -11,6 +11,7 @@ import { parseAppSettings, withOptions } from '../domain/app-settings.ts';
 import { Stopped } from '../domain/deployment.ts';
 import { maskValues } from '../domain/mask.ts';
 import { safeText } from '../domain/safe-text.ts';
+import { secretsOf } from '../domain/service-env.ts';
 import type { Task, TaskEnd } from '../domain/task.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
@@ -19,6 +20,7 @@ import type { DeploymentStore } from '../store/deployment-store.ts';
 import { keys } from '../store/keys.ts';
 import type { LogWriter } from '../store/log-writer.ts';
 import type { ReleaseStore } from '../store/release-store.ts';
+import type { ServiceStore } from '../store/service-store.ts';
 import type { StoreEvents } from '../store/store-events.ts';
 import type { TaskStore } from '../store/task-store.ts';
 import type { TerminalChannels } from '../store/terminal-channel.ts';
@@ -34,6 +36,8 @@ export type TaskWorkerOptions = {
   apps: AppStore;
   deployments: DeploymentStore;
   releases: ReleaseStore;
+  services: ServiceStore;
+  hosts: (app: AppName) => Promise<string[]>;
   events: StoreEvents;
   tools: DeployTools;
   terminals: TerminalChannels;
@@ -124,7 +128,7 @@ export class TaskWorker {
   }
 
   async #run(task: Task, fence: string, signal: AbortSignal): Promise<TaskEnd> {
-    const { apps, deployments, releases, tasks, tools, openLog } = this.#options;
+    const { apps, deployments, releases, services, hosts, tasks, tools, openLog } = this.#options;
     const { app, number } = task;
     const live = (await apps.get(app))?.live;
     const release = live === undefined ? undefined : await releases.get(app, live);
@@ -134,7 +138,8 @@ export class TaskWorker {
     const parsed = parseAppSettings(appEnv);
     if ('problems' in parsed) return { reason: parsed.problems.join('; ') };
 
-    const mask = maskValues(appEnv);
+    const bound = await services.boundTo(app);
+    const mask = maskValues({ ...appEnv, ...secretsOf(bound) });
     const writer = openLog(task, fence, mask);
     const { memoryBytes } = task;
     const options = {
@@ -148,6 +153,8 @@ export class TaskWorker {
       settings: withOptions(parsed.settings, options, deployment.pull !== undefined),
       tcpPort: undefined,
       appEnv,
+      services: bound,
+      hosts: await hosts(app),
       serving: live,
       log: new DeployLog((...lines) => writer.write(...lines)),
       signal,

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
+import type { ServiceName } from '../domain/service.ts';
 import { UserError } from '../errors.ts';
 import { keys, type StoreEvent } from './keys.ts';
 
@@ -69,12 +70,14 @@ export class AppDeletions {
     ];
     while (doomed.length > 0) await this.#redis.del(...doomed.splice(0, 500));
     const domains = Object.entries(await this.#redis.hgetall(keys.domains));
+    const services = (await this.#redis.smembers(keys.services)) as ServiceName[];
     const routers = await this.#redis.smembers(keys.routers);
     const subnets = Object.keys(fields).flatMap((name) =>
       /^subnet( |$)/.test(name) ? [fields[name] ?? ''] : [],
     );
     const last = this.#redis.multi();
     for (const [domain, owner] of domains) if (owner === app) last.hdel(keys.domains, domain);
+    for (const service of services) last.hdel(keys.serviceBindings(service), app);
     for (const router of routers) last.hdel(keys.router(router), app);
     if (subnets.length > 0) last.srem(keys.subnets, ...subnets);
     last.hdel(keys.tcpPorts, app).del(keys.app(app)).srem(keys.apps, app);

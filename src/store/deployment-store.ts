@@ -147,6 +147,15 @@ export class DeploymentStore {
     await this.#redis.hset(keys.deployment(app, number), 'envChanges', JSON.stringify(changes));
   }
 
+  /** Sealed, what is to be hidden in all its containers print besides its variables. */
+  async recordSecrets(app: AppName, number: number, sealed: string): Promise<void> {
+    await this.#redis.hset(keys.deployment(app, number), 'secrets', sealed);
+  }
+
+  async sealedSecrets(app: AppName, number: number): Promise<string | undefined> {
+    return (await this.#redis.hget(keys.deployment(app, number), 'secrets')) ?? undefined;
+  }
+
   /**
    * Makes it the wish that nothing of the app runs, until a deployment asked for later goes live. One that waits or has not
    * begun its switch is cancelled; what serves is for the app's next worker to stop. Returns the cancelled ones.

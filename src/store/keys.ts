@@ -1,4 +1,5 @@
 import type { AppName } from '../domain/app.ts';
+import type { ServiceName } from '../domain/service.ts';
 import { prefix } from './redis.ts';
 
 /** The names of everything we keep in Redis, in one place because the scripts touch several of them at once. */
@@ -36,6 +37,11 @@ export const keys = {
   routers: `${prefix}:routers`,
   router: (id: string) => `${prefix}:router:${id}`,
   routerAlive: (id: string) => `${prefix}:router:${id}:alive`,
+  /** Names of all services. */
+  services: `${prefix}:services`,
+  service: (service: ServiceName) => `${prefix}:service:${service}`,
+  /** App to what is known of its binding. */
+  serviceBindings: (service: ServiceName) => `${prefix}:service-bindings:${service}`,
   /** Host name to app. */
   domains: `${prefix}:domains`,
   /** App to public port. */

@@ -1,7 +1,18 @@
 import { describe, expect, test } from 'vitest';
-import { buildEnv, hookEnv, instanceEnv } from '../../src/domain/injected-env.ts';
+import { buildEnv, hookEnv, type InjectedFacts, instanceEnv } from '../../src/domain/injected-env.ts';
+import type { ServiceName } from '../../src/domain/service.ts';
 
-const facts = { appId: 'app_1', app: 'shop', number: 4, commit: 'abc', port: 9000 };
+const facts: InjectedFacts = {
+  appId: 'app_1',
+  app: 'shop',
+  number: 4,
+  commit: 'abc',
+  port: 9000,
+  services: [],
+  hosts: ['shop.localhost', 'shop.example'],
+  memoryBytes: 512 * 1024 ** 2,
+  isPulled: false,
+};
 const common = {
   PORT: '9000',
   APP_ID: 'app_1',
@@ -20,6 +31,31 @@ describe('injected variables', () => {
     const env = buildEnv({ ...facts, commit: '' });
     expect(env).not.toHaveProperty('COMMIT_ID');
     expect(env).not.toHaveProperty('CC_COMMIT_ID');
+  });
+
+  test("of an app with a service, or of an image, are Cloud Foundry's, too", () => {
+    const credentials = { uri: 'postgres://db/shop' };
+    const db = {
+      name: 'db' as ServiceName,
+      id: '1',
+      label: 'user-provided',
+      tags: [],
+      bindingId: '2',
+      credentials,
+    };
+    expect(buildEnv({ ...facts, services: [db] })).toMatchObject({
+      ...common,
+      DATABASE_URL: credentials.uri,
+    });
+    const { VCAP_APPLICATION = '', VCAP_SERVICES = '' } = buildEnv({ ...facts, isPulled: true });
+    expect(JSON.parse(VCAP_SERVICES)).toEqual({});
+    expect(JSON.parse(VCAP_APPLICATION)).toMatchObject({
+      application_id: 'app_1',
+      application_name: 'shop',
+      application_uris: ['shop.localhost', 'shop.example'],
+      application_version: '4',
+      limits: { mem: 512 },
+    });
   });
 
   test('of a hook know the folder', () => {

@@ -80,8 +80,11 @@ program
 program
   .command('doctor')
   .description('what this machine has and lacks for a server, and how to mend it')
+  .option('--slow [seconds]', 'also whether a proxy lets a push be silent for so long (default: 65)')
   .option('--json')
-  .action(async (options: { json?: boolean }) => (await import('./commands/doctor.ts')).doctor(options));
+  .action(async (options: { json?: boolean; slow?: string | true }) =>
+    (await import('./commands/doctor.ts')).doctor(options),
+  );
 program
   .command('status')
   .description('whether the server can deploy and serve now, and what is in the way')

@@ -7,6 +7,7 @@ import type { HookHost } from './deploy/hook-host.ts';
 import { type HookResult, type HookRun, runInSandbox } from './deploy/hook-sandbox.ts';
 import type { DockerodeEngine } from './docker/dockerode-engine.ts';
 import { Stopped } from './domain/deployment.ts';
+import type { Measure } from './domain/measurement.ts';
 import type { Repositories } from './git/repositories.ts';
 import { fetchSubmodules } from './git/submodules.ts';
 import { planGoBack } from './queue/plan-go-back.ts';
@@ -38,6 +39,7 @@ export type DeployParts = {
   };
   events: StoreEvents;
   freeImages: DeployTools['freeImages'];
+  measure: Measure;
   storeId: string;
 };
 
@@ -50,6 +52,7 @@ export function deployTools({
   stores,
   events,
   freeImages,
+  measure,
   storeId,
 }: DeployParts): (fence: number) => DeployTools {
   const { apps, deletions, deployments, releases, routes, routeChanges, volumes } = stores;
@@ -141,6 +144,7 @@ export function deployTools({
         (event) => event.kind === 'drained' && event.app === app,
         limitMs,
       ),
+    measure,
     workDir: paths.work,
     dockerSocket: config.dockerSocket,
     storeTag: storeId.slice(0, 6),
@@ -150,20 +154,22 @@ export function deployTools({
   });
 }
 
+type FreeSpace = { folder: string; of: string; bytes: number };
+
+async function freeSpace(dataFolder: string, engine: DockerodeEngine): Promise<FreeSpace[]> {
+  const found = await Promise.all([spaceIn(dataFolder, 'checkouts'), imageSpace(engine)]);
+  return found.filter((place) => place !== undefined);
+}
+
 /** The engine's folder is not to be seen from a container, but its disk is the one of the volumes there. */
-async function freeSpace(dataFolder: string, engine: DockerodeEngine) {
-  const storage = await engine.storageFolder().catch(() => undefined);
-  const places = [
-    { folder: dataFolder, of: 'checkouts' },
-    ...(storage === undefined ? [] : [{ folder: storage, of: 'images of the Docker engine' }]),
-  ];
-  const found = await Promise.all(
-    places.map(async (place) => {
-      const stat = await statfs(place.folder).catch(() => undefined);
-      return stat ? [{ ...place, bytes: stat.bavail * stat.bsize }] : [];
-    }),
-  );
-  return found.flat();
+export async function imageSpace(engine: DockerodeEngine): Promise<FreeSpace | undefined> {
+  const folder = await engine.storageFolder().catch(() => undefined);
+  return folder === undefined ? undefined : spaceIn(folder, 'images of the Docker engine');
+}
+
+async function spaceIn(folder: string, of: string): Promise<FreeSpace | undefined> {
+  const stat = await statfs(folder).catch(() => undefined);
+  return stat && { folder, of, bytes: stat.bavail * stat.bsize };
 }
 
 async function runHook(config: Config, host: HookHost, run: HookRun): Promise<HookResult> {

@@ -24,8 +24,7 @@ import { receivePushes } from './git/receive.ts';
 import { Repositories } from './git/repositories.ts';
 import { retry } from './git/retry.ts';
 import { rollBack } from './git/roll-back.ts';
-import { Metrics } from './health/metrics.ts';
-import { diskCheck, freeBytes, type ReadinessCheck, readiness } from './health/readiness.ts';
+import { diskCheck, type ReadinessCheck, readiness } from './health/readiness.ts';
 import type { Logger } from './logger.ts';
 import { CronSchedule } from './queue/cron-schedule.ts';
 import { deployImage, requestImage } from './queue/deploy-image.ts';
@@ -36,6 +35,7 @@ import { TaskQueue } from './queue/task-queue.ts';
 import { HttpAndTcpRouter } from './router/http-and-tcp-router.ts';
 import { anyAddress, isPortFree, probePort } from './router/port-probe.ts';
 import { RouteAgent } from './router/route-agent.ts';
+import { serverMetrics } from './server-metrics.ts';
 import { AnswerStore } from './store/answer-store.ts';
 import { AppDeletions } from './store/app-deletions.ts';
 import { AppLogReader } from './store/app-log-reader.ts';
@@ -127,6 +127,7 @@ export async function startServer(
     logger,
   });
   await router.start();
+  const metrics = serverMetrics({ config, apps, deployments, queue, router, events });
   const hostsOf = (app: AppName): string[] => [`${app}.${config.domain}`];
   const agent = new RouteAgent({
     id: 'main',
@@ -135,6 +136,7 @@ export async function startServer(
     events,
     hostsOf,
     drainTimeoutMs: config.drainTimeoutMs,
+    onSwapFailures: (requests) => metrics.failedInSwap(requests),
     logger,
   });
   agent.start();
@@ -145,16 +147,6 @@ export async function startServer(
   const authenticate = createAuthenticator(tokens);
   const addressOf = ({ socket, headers }: IncomingMessage): string =>
     clientAddress(socket.remoteAddress ?? '', headers['x-forwarded-for']?.toString(), config.trustedProxies);
-  const metrics = new Metrics({
-    version: version(),
-    desired: async () => {
-      const all = await Promise.all((await apps.list()).map(({ name }) => deployments.desired(name)));
-      return all.filter((deployment) => deployment !== undefined);
-    },
-    workers: () => queue.workers(),
-    freeBytes: () => freeBytes(config.dataDir),
-    responses: () => router.responses(),
-  });
   const hastyRoutes = new RouteStore(hasty);
   const checks: Record<string, ReadinessCheck> = {
     redis: async () => void (await hasty.ping()),
@@ -167,6 +159,7 @@ export async function startServer(
   const git = new GitEndpoint({
     repositories,
     pushes,
+    onPushed: (bytes) => metrics.pushed(bytes),
     logger,
     authenticate: (credentials, address) =>
       authenticatePusher(

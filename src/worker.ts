@@ -16,11 +16,12 @@ import {
   sweepNetworks,
   sweepVolumes,
 } from './deploy/sweep.ts';
-import { deployTools } from './deploy-tools.ts';
+import { deployTools, imageSpace } from './deploy-tools.ts';
 import { DockerodeEngine } from './docker/dockerode-engine.ts';
 import type { AppName } from './domain/app.ts';
 import { labels } from './domain/container.ts';
 import { maskValues } from './domain/mask.ts';
+import type { Measure } from './domain/measurement.ts';
 import { Repositories } from './git/repositories.ts';
 import type { Logger } from './logger.ts';
 import { CronSchedule, CronWorker } from './queue/cron-schedule.ts';
@@ -101,6 +102,11 @@ export async function startWorker(
   const turns = new TurnStore(redis, keys.collector);
   const announce = async (event: StoreEvent): Promise<void> =>
     void (await redis.publish(keys.channel, JSON.stringify(event)));
+  const measure: Measure = (measurement) =>
+    void announce({ kind: 'measured', ...measurement }).catch((err: unknown) =>
+      logger.debug({ err }, 'not measured'),
+    );
+  const onDropped = (lines: number): void => measure({ name: 'log_lines_dropped_total', value: lines });
   const engine: DockerodeEngine = new DockerodeEngine({
     socketPath: config.dockerSocket,
     beforeRemoval: (container) => awaitCollected({ engine, turns, events, announce }, container),
@@ -127,6 +133,7 @@ export async function startWorker(
     stores: { apps, deletions, deployments, releases, routes, routeChanges, volumes },
     events,
     freeImages: async (app) => (await sweepImages(sweep, app)).freed,
+    measure,
     storeId,
   });
 
@@ -145,8 +152,8 @@ export async function startWorker(
     options: (app) => apps.options(app),
     doomedVolumes: () => volumes.doomed(),
     forgetVolume: (app, volume) => volumes.forget(app, volume),
-    noteServing: (app, containers) =>
-      health.look(
+    noteServing: async (app, containers) => {
+      const restarts = await health.look(
         app,
         containers.map(({ id, labels: { [labels.release]: release }, running, restartCount }) => ({
           id,
@@ -154,7 +161,10 @@ export async function startWorker(
           running,
           restartCount,
         })),
-      ),
+      );
+      if (restarts > 0) measure({ name: 'container_restarts_total', value: restarts });
+    },
+    onAction: (action) => measure({ name: 'reconcile_actions_total', label: action, value: 1 }),
     storeTag,
     stopTimeoutMs: config.stopTimeoutMs,
     workDir: paths.work,
@@ -189,8 +199,10 @@ export async function startWorker(
     tools: toolsFor(0),
     terminals: new TerminalChannels(hasty, connect(), sealer),
     terminalGraceMs: config.terminalGraceMs,
-    openLog: ({ app, number }, fence, mask) =>
-      new LogWriter({ redis, owner: keys.task(app, number), log: keys.taskLog(app, number), fence, mask }),
+    openLog: ({ app, number }, fence, mask) => {
+      const [owner, log] = [keys.task(app, number), keys.taskLog(app, number)];
+      return new LogWriter({ redis, owner, log, fence, mask, onDropped });
+    },
     logger,
   });
   const worker = new DeployWorker({
@@ -214,7 +226,7 @@ export async function startWorker(
       hosts,
       tools: (lease) => toolsFor(lease.fence),
       openLog: ({ app, number }, fence, mask) =>
-        new LogWriter({ redis, owner: keys.app(app), log: keys.log(app, number), fence, mask }),
+        new LogWriter({ redis, owner: keys.app(app), log: keys.log(app, number), fence, mask, onDropped }),
       appUrl: (app: AppName) => appUrl(config, app),
       cancelOnPush: config.cancelOnPush,
       maxRuns,
@@ -223,8 +235,13 @@ export async function startWorker(
   });
 
   let sweeping: Promise<unknown> = Promise.resolve();
+  const measureRoom = async (): Promise<void> => {
+    const images = await imageSpace(engine);
+    if (images) measure({ name: 'disk_free_bytes', label: 'images', value: images.bytes });
+  };
   const sweepNow = (): void => {
     sweeping = sweeping
+      .then(measureRoom)
       .then(() => sweepCheckouts(sweep))
       .then(() => sweepContainers(sweep))
       .then(() => sweepVolumes(sweep))
@@ -241,6 +258,7 @@ export async function startWorker(
     queue,
     tasks,
     taskQueue,
+    measure,
     everyMs: reconcileEveryMs,
     logger,
   });
@@ -261,15 +279,17 @@ export async function startWorker(
     turns,
     events,
     openLog: (app) =>
-      AppLogWriter.open(join(paths.appLogs, app), config.appLogBytes, (err) =>
-        logger.warn({ err, app }, 'lines of the app are not kept'),
-      ),
+      AppLogWriter.open(join(paths.appLogs, app), config.appLogBytes, (err, lines) => {
+        logger.warn({ err, app, lines }, 'lines of the app are not kept');
+        onDropped(lines);
+      }),
     maskOf: async (app, release) =>
       maskValues({
         ...(await releaseEnv(app, release)),
         ...services.openSecrets(app, await deployments.sealedSecrets(app, release)),
       }),
     announce: (container) => announce({ kind: 'collected', container }),
+    onDropped,
     logger,
   });
   collector.start();

@@ -30,6 +30,7 @@ const roots = [
   'server.ts',
   'worker.ts',
   'deploy-tools.ts',
+  'server-metrics.ts',
   'commands/start.ts',
   'commands/run-part.ts',
   'commands/down.ts',

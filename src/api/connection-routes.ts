@@ -5,7 +5,10 @@ import { connectionCheckShape } from './contract.ts';
 const lines = 4;
 const pauseMs = 250;
 
-/** For `gantry doctor`: whether what stands between lets a large body in, and the lines of an answer out one by one. */
+/**
+ * For `gantry doctor`: whether what stands between lets a large body in, the lines of an answer out one by one, and an
+ * answer be silent for a while.
+ */
 export function connectionRoutes(): FastifyPluginAsyncZod {
   return async (api) => {
     api.post(
@@ -18,6 +21,11 @@ export function connectionRoutes(): FastifyPluginAsyncZod {
           reply.raw.write(`${JSON.stringify({ line, received: body.filler.length })}\n`);
           await sleep(pauseMs);
         }
+        const gone = new AbortController();
+        reply.raw.once('close', () => gone.abort());
+        if (reply.raw.destroyed) gone.abort();
+        await sleep(body.silence * 1000, undefined, { signal: gone.signal }).catch(() => {});
+        if (body.silence > 0) reply.raw.write(`${JSON.stringify({ silent: body.silence })}\n`);
         reply.raw.end();
       },
     );

@@ -454,7 +454,11 @@ export const domainShape = z.strictObject({ domain: z.string().max(300) });
 export const domainsShape = z.object({ domains: z.array(z.string()) });
 
 /** As large as a push that a proxy may refuse; nothing of it is kept. */
-export const connectionCheckShape = z.object({ filler: z.string().max(4 * 1024 ** 2) });
+export const connectionCheckShape = z.object({
+  filler: z.string().max(4 * 1024 ** 2),
+  /** Seconds before the last line. */
+  silence: z.number().int().min(0).max(240).default(0),
+});
 
 const credentialsShape = z.record(z.string(), z.unknown());
 const tagsShape = z.array(z.string().regex(/^[\w.:/-]{1,100}$/)).max(50);

@@ -124,7 +124,7 @@ export class CollectorTurn {
   }
 
   async #readOnce(source: Source, follow: boolean): Promise<{ bytes: number; isTooFast: boolean }> {
-    const { engine, maskOf, guard, signal } = this.#options;
+    const { engine, maskOf, guard, onDropped, signal } = this.#options;
     const { app, container, release } = source;
     const { writer, budget } = await this.#logOf(app);
     const mask = await maskOf(app, release);
@@ -135,6 +135,7 @@ export class CollectorTurn {
     let gap: Omit<AppLogLine, keyof Source> | undefined;
     const append = async (lines: readonly StampedLine[]): Promise<void> => {
       const notices = [...(gap ? [gap] : []), ...[...skipped.values()].map(noticeOf)];
+      for (const { lines: count } of skipped.values()) onDropped(count);
       gap = undefined;
       skipped.clear();
       const shown = lines.map((line) => ({ ...line, text: mask(sanitiseOutput(line.text)) }));

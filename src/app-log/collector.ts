@@ -20,6 +20,8 @@ export type CollectorOptions = {
   maskOf: (app: AppName, release: number) => Promise<(text: string) => string>;
   /** Says that a container was read to its end. */
   announce: (container: string) => Promise<void>;
+  /** Told of lines that are not kept. */
+  onDropped: (lines: number) => void;
   logger: Logger;
 };
 

@@ -7,13 +7,23 @@ import { engineFindings, forgottenFinding } from '../doctor/engine.ts';
 import { type Finding, fail, ok } from '../doctor/finding.ts';
 import { clockFinding, gitFinding, haproxyFinding, hooksFinding } from '../doctor/programs.ts';
 import { redisFinding } from '../doctor/redis.ts';
-import { isRunning, readToken, serverFinding, urlFindings } from '../doctor/running-server.ts';
+import {
+  isRunning,
+  readToken,
+  serverFinding,
+  silenceFinding,
+  urlFindings,
+} from '../doctor/running-server.ts';
 import { messageOf } from '../errors.ts';
+import { UsageError } from './exit-code.ts';
 import { printJson } from './print.ts';
 
+/** In seconds; a minute is what nginx, HAProxy and most load balancers come with. */
+const longestUsualPatience = 65;
+
 /** What this machine has and lacks for a server. Looks only; nothing is started, written or repaired. */
-export async function doctor(options: { json?: boolean }): Promise<void> {
-  const findings = await examine(readConfig(process.env));
+export async function doctor(options: { json?: boolean; slow?: string | true }): Promise<void> {
+  const findings = await examine(readConfig(process.env), secondsOf(options.slow));
   if (options.json) printJson(findings);
   else
     for (const finding of findings) {
@@ -23,7 +33,15 @@ export async function doctor(options: { json?: boolean }): Promise<void> {
   if (findings.some(({ state }) => state === 'fail')) process.exitCode = 1;
 }
 
-async function examine(config: Config): Promise<Finding[]> {
+function secondsOf(slow: string | true | undefined): number | undefined {
+  if (slow === undefined || slow === true) return slow && longestUsualPatience;
+  const seconds = Number(slow);
+  if (!Number.isInteger(seconds) || seconds < 1 || seconds > 240)
+    throw new UsageError(`"${slow}" is no time: write 1 to 240 seconds`);
+  return seconds;
+}
+
+async function examine(config: Config, silence: number | undefined): Promise<Finding[]> {
   const engine = new DockerodeEngine({ socketPath: config.dockerSocket });
   try {
     const runs = await isRunning(config);
@@ -44,6 +62,7 @@ async function examine(config: Config): Promise<Finding[]> {
         dnsFinding(config),
         ...(facts ? [forgottenFinding(engine, storeId.trim())] : []),
         ...(token === undefined ? [] : [serverFinding(config, token)]),
+        ...(token === undefined || silence === undefined ? [] : [silenceFinding(config, token, silence)]),
         ...(runs
           ? [urlFindings(config, token)]
           : [Promise.resolve(ok('server', 'it does not run: npm start'))]),

@@ -5,6 +5,7 @@ import type { CronEntry } from '../domain/cron-file.ts';
 import type { Deployment } from '../domain/deployment.ts';
 import type { GoBack } from '../domain/go-back.ts';
 import type { InjectedFacts } from '../domain/injected-env.ts';
+import type { Measure } from '../domain/measurement.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import type { ReleaseImage } from '../domain/release.ts';
 import type { Endpoint } from '../domain/route.ts';
@@ -97,6 +98,7 @@ export type DeployTools = {
   imageLogin: (app: AppName, host: string) => Promise<RegistryLogin | undefined>;
   /** Remembers what the reference of its image turned out to be. */
   recordDigest: (attempt: Attempt, digest: string) => Promise<void>;
+  measure: Measure;
   workDir: string;
   /** The engine's socket. */
   dockerSocket: string;

@@ -16,6 +16,7 @@ import { preparePlace, startCandidate } from './start-candidate.ts';
 import { makeRoom } from './stop-first.ts';
 import { reportDrain, switchRoute } from './switch-route.ts';
 import { testImage } from './test-image.ts';
+import { timed } from './timed.ts';
 import { keepForALook } from './troubleshoot.ts';
 
 /**
@@ -43,7 +44,9 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   const place = preparePlace(asked);
   place.catch(() => {}); // whoever awaits it below learns of it; a deployment that fails before does not need it
 
-  const source = needsCheckout(asked) ? await checkOut(asked) : { checkout: undefined };
+  const source = needsCheckout(asked)
+    ? await timed(asked, 'checkout', () => checkOut(asked))
+    : { checkout: undefined };
   if ('problem' in source) return failed('checkout', source.problem);
   await using checkout = source.checkout;
 
@@ -51,7 +54,7 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   if ('failure' in made) return made.failure;
   const { image, attempt } = made;
 
-  const preRun = checkout && (await runHostHook(attempt, 'pre-run hook', hooks.preRun, checkout));
+  const preRun = checkout && (await runHook(attempt, 'pre-run hook', hooks.preRun, checkout));
   if (preRun) return failed('pre-run hook', preRun);
 
   const where = await place;
@@ -61,7 +64,7 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   }
   if (isTask(attempt)) {
     const freeing = beginFreeing(attempt);
-    const ran = await runTask(attempt, image, where);
+    const ran = await timed(attempt, 'task', () => runTask(attempt, image, where));
     if (!('problem' in ran)) await freeing.tell();
     return endOfTask(ran);
   }
@@ -70,7 +73,7 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   if ('problem' in room) return failed('start', room.problem);
   await using gap = room.gap;
 
-  const start = await startCandidate(attempt, image, where);
+  const start = await timed(attempt, 'start', () => startCandidate(attempt, image, where));
   if ('problem' in start) {
     await runFailedHook(attempt, checkout);
     return failed('start', start.problem);
@@ -78,13 +81,13 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   await using candidate = start.candidate;
   const freeing = beginFreeing(attempt);
 
-  const unhealthy = await awaitHealthy(attempt, candidate.endpoints);
+  const unhealthy = await timed(attempt, 'health check', () => awaitHealthy(attempt, candidate.endpoints));
   if (unhealthy) {
     await runFailedHook(attempt, checkout);
     return failed(unhealthy.step, await keepForALook(attempt, candidate, unhealthy));
   }
 
-  const unswitched = await switchRoute(attempt, candidate, image);
+  const unswitched = await timed(attempt, 'switch', () => switchRoute(attempt, candidate, image));
   if (unswitched) return failed('switch', unswitched);
 
   await gap.takenOver();
@@ -118,7 +121,7 @@ async function makeImage(attempt: Attempt, checkout: Checkout | undefined): Prom
     return deployment.pull ? readPort(attempt, reused.image) : { ...reused, attempt };
   }
   if (deployment.pull) {
-    const pulled = await pullImage(attempt);
+    const pulled = await timed(attempt, 'pull', () => pullImage(attempt));
     if ('problem' in pulled) return { failure: failed('pull', pulled.problem) };
     return readPort(pulled.attempt, pulled.image);
   }
@@ -127,13 +130,13 @@ async function makeImage(attempt: Attempt, checkout: Checkout | undefined): Prom
   const login = await logInToRegistry(attempt);
   if ('problem' in login) return { failure: failed('registry login', login.problem) };
 
-  const preBuild = await runHostHook(attempt, 'pre-build hook', hooks.preBuild, checkout);
+  const preBuild = await runHook(attempt, 'pre-build hook', hooks.preBuild, checkout);
   if (preBuild) return { failure: failed('pre-build hook', preBuild) };
 
-  const build = await buildImage(attempt, checkout, login.credentials);
+  const build = await timed(attempt, 'build', () => buildImage(attempt, checkout, login.credentials));
   if ('problem' in build) return { failure: failed('build', build.problem) };
 
-  const postBuild = await runHostHook(attempt, 'post-build hook', hooks.postBuild, checkout);
+  const postBuild = await runHook(attempt, 'post-build hook', hooks.postBuild, checkout);
   if (postBuild) return { failure: failed('post-build hook', postBuild) };
 
   const untested = await testImage(attempt, build.image);
@@ -152,6 +155,16 @@ async function readPort(asked: Attempt, image: string): Promise<Made> {
   const { attempt } = found;
   const taken = asked.settings.isPortGiven ? undefined : await problemWithPort(attempt);
   return taken ? { failure: failed('pull', taken) } : { image, attempt };
+}
+
+async function runHook(
+  attempt: Attempt,
+  step: Step,
+  command: string | undefined,
+  checkout: Checkout,
+): Promise<Problem | undefined> {
+  if (command === undefined) return undefined;
+  return timed(attempt, step, () => runHostHook(attempt, step, command, checkout));
 }
 
 function endOfTask(result: TaskResult): DeployOutcome {

@@ -5,6 +5,7 @@ import { safeText } from '../domain/safe-text.ts';
 import { timeoutSignal } from '../timeout-signal.ts';
 import type { Attempt } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
+import { timed } from './timed.ts';
 
 /**
  * Uploads the image that was just built as `<registry>/<app>:<commit>` where the server or the app has a registry, and
@@ -24,16 +25,16 @@ export async function publishImage(attempt: Attempt, image: string): Promise<Pro
   const credentials = await loginFor(attempt, registry, reference);
   const deadline = timeoutSignal(tools.limits.buildTimeoutMs);
   attempt.guard();
-  const published = await tools.engine
-    .publishImage(
+  const published = await timed(attempt, 'publish', () =>
+    tools.engine.publishImage(
       { image, reference, ...(credentials && { credentials }) },
       AbortSignal.any([signal, deadline]),
-    )
-    .catch((error: unknown) => {
-      signal.throwIfAborted();
-      if (!deadline.aborted) throw error;
-      return { ok: false, reason: `timed out after ${seconds(tools.limits.buildTimeoutMs)}` } as const;
-    });
+    ),
+  ).catch((error: unknown) => {
+    signal.throwIfAborted();
+    if (!deadline.aborted) throw error;
+    return { ok: false, reason: `timed out after ${seconds(tools.limits.buildTimeoutMs)}` } as const;
+  });
   if (!published.ok)
     return {
       reason: safeText(`cannot publish ${name}: ${published.reason}`, 200),

@@ -2,6 +2,7 @@ import type { Problem } from '../domain/deployment.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import { safeText } from '../domain/safe-text.ts';
 import type { Attempt } from './attempt.ts';
+import { timed } from './timed.ts';
 
 /**
  * Logs in to the registry of the app's private base images. As on Clever Cloud the build goes on without a login that
@@ -17,7 +18,7 @@ export async function logInToRegistry(
   await log.heading('Registry login');
   const login = { host, username, password };
   attempt.guard();
-  const result = await tryLogin();
+  const result = await timed(attempt, 'registry login', tryLogin);
   if (result.ok) {
     await log.detail(`logged in to ${host} as ${safeText(username)}`);
     return { credentials: login };

@@ -5,6 +5,7 @@ import { type AppName, parseAppName } from '../domain/app.ts';
 import type { AppOptions } from '../domain/app-options.ts';
 import { type ContainerState, labels } from '../domain/container.ts';
 import { type Deployment, isFinal } from '../domain/deployment.ts';
+import type { ReconcileAction } from '../domain/measurement.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { isTaskOver, type Task } from '../domain/task.ts';
 import { appOfIpv6Network } from './app-network.ts';
@@ -33,6 +34,7 @@ export type SweepFacts = {
   forgetVolume: (app: AppName, volume: string) => Promise<void>;
   /** How the containers are that serve an app. */
   noteServing: (app: AppName, containers: readonly ContainerState[]) => Promise<void>;
+  onAction: (action: ReconcileAction) => void;
   storeTag: string;
   stopTimeoutMs: number;
   workDir: string;
@@ -50,7 +52,8 @@ export async function sweepContainers(facts: SweepFacts): Promise<void> {
     containers.map(async (container) => {
       switch (await useOf(facts, container)) {
         case 'none':
-          return facts.engine.stopAndRemove(container.id, facts.stopTimeoutMs);
+          await facts.engine.stopAndRemove(container.id, facts.stopTimeoutMs);
+          return facts.onAction('remove_container');
         case 'live': {
           const app = container.labels[labels.app] as AppName;
           serving.set(app, [...(serving.get(app) ?? []), container]);
@@ -144,8 +147,9 @@ export async function sweepVolumes(facts: SweepFacts): Promise<void> {
     if (desired !== undefined && !isFinal(desired.state)) continue;
     // It was given to the app again a moment ago.
     if ((await facts.options(app)).volumes.some(({ name }) => name === volume)) continue;
-    if (await facts.engine.removeVolume(volumeName(facts.storeTag, app, volume)))
-      await facts.forgetVolume(app, volume);
+    if (!(await facts.engine.removeVolume(volumeName(facts.storeTag, app, volume)))) continue;
+    await facts.forgetVolume(app, volume);
+    facts.onAction('remove_volume');
   }
 }
 
@@ -157,7 +161,9 @@ export async function sweepNetworks(facts: SweepFacts): Promise<void> {
     if (app === undefined) continue;
     const desired = await facts.desired(app);
     if (desired !== undefined && !isFinal(desired.state)) continue;
-    if (!(await engine.isNetworkUsed(network))) await engine.removeNetwork(network);
+    if (await engine.isNetworkUsed(network)) continue;
+    await engine.removeNetwork(network);
+    facts.onAction('remove_network');
   }
 }
 
@@ -170,6 +176,7 @@ export async function sweepCheckouts(facts: SweepFacts): Promise<void> {
       const deployment = await facts.deployment(app, Number.parseInt(name, 10));
       if (deployment !== undefined && !isFinal(deployment.state)) continue;
       await rm(join(facts.workDir, app, name), { recursive: true, force: true });
+      facts.onAction('remove_checkout');
     }
   }
 }

@@ -6,6 +6,7 @@ import { type Attempt, memoryOf } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 import { outOfMemory } from './explain-unhealthy.ts';
 import { preparePlace, specsOf, startSomewhere } from './start-candidate.ts';
+import { timed } from './timed.ts';
 
 const lastLinesKept = 20;
 
@@ -14,9 +15,13 @@ const lastLinesKept = 20;
  * variables of the app, and without its volumes, whose data tests must not touch. Says why the image does not pass.
  */
 export async function testImage(attempt: Attempt, image: string): Promise<Problem | undefined> {
-  const { deployment, log, tools, signal } = attempt;
-  const { testCommand } = deployment.options;
+  const { testCommand } = attempt.deployment.options;
   if (testCommand === undefined) return undefined;
+  return timed(attempt, 'test', () => runTests(attempt, image, testCommand));
+}
+
+async function runTests(attempt: Attempt, image: string, testCommand: string): Promise<Problem | undefined> {
+  const { log, tools, signal } = attempt;
   const { engine } = tools;
   await log.heading(`Testing: ${safeText(testCommand, 100)}`);
   const began = performance.now();

@@ -79,6 +79,30 @@ export async function urlFindings(config: Config, token: string | undefined): Pr
   ];
 }
 
+/** Builds may say nothing for a while, and proxies take a connection that is silent for a minute for a dead one. */
+export async function silenceFinding({ url }: Config, token: string, seconds: number): Promise<Finding> {
+  const check = 'silence';
+  try {
+    const response = await fetch(`${url}/api/v1/connection-check`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ filler: '', silence: seconds }),
+      redirect: 'manual',
+      signal: timeoutSignal(seconds * 1000 + 30_000),
+    });
+    const lines = (await response.text()).trimEnd();
+    if (lines.endsWith(`{"silent":${seconds}}`))
+      return ok(check, `a push may be silent for ${seconds} s on the way to ${url}`);
+  } catch {
+    // It was cut.
+  }
+  return fail(
+    check,
+    `a push that is silent for ${seconds} s is cut on the way to ${url}`,
+    'nginx: proxy_read_timeout 1h; proxy_send_timeout 1h;',
+  );
+}
+
 async function connectionFinding(url: string, token: string): Promise<Finding> {
   const check = 'proxy';
   try {

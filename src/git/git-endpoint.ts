@@ -30,6 +30,8 @@ export type GitEndpointOptions = {
   ensureReady: (app: AppName) => Promise<void>;
   appExists: (app: AppName) => Promise<boolean>;
   pushes: PushRegistry;
+  /** Told how large every whole push was. */
+  onPushed: (bytes: number) => void;
   logger: Logger;
   limits?: Partial<GitLimits>;
 };
@@ -65,6 +67,9 @@ export const defaultGitLimits: GitLimits = {
   transfersPerAccount: 16,
   waitingTransfers: 256,
 };
+
+/** Before a large push git asks with an empty one whether it may. */
+const probeBytes = 4;
 
 type Admitted = { route: GitRoute; app: AppName; account: Account; address: string };
 
@@ -203,7 +208,7 @@ export class GitEndpoint {
     res: ServerResponse,
     release: Release,
   ): Promise<void> {
-    const { pushes, logger, repositories } = this.#options;
+    const { pushes, onPushed, logger, repositories } = this.#options;
     const isPush = route.service === 'receive-pack';
     const context = { app, account, address, isWatched: () => !res.destroyed, uploaded: release };
     const exchange = new GitExchange({
@@ -221,6 +226,7 @@ export class GitEndpoint {
       logger: logger.child({ app, account: account.name }),
       onStart: (pid) => isPush && pushes.add(pid, context),
       onExit: (pid) => pushes.remove(pid),
+      onBody: (bytes) => isPush && bytes > probeBytes && onPushed(bytes),
     });
     const run = exchange.run();
     this.#exchanges.set(exchange, run);

@@ -30,6 +30,8 @@ export type ExchangeOptions = {
   logger: Logger;
   onStart: (pid: number) => void;
   onExit: (pid: number) => void;
+  /** Told how large the whole request was, unpacked. */
+  onBody: (bytes: number) => void;
 };
 
 type Exit = { code: number | null; signal: NodeJS.Signals | null };
@@ -158,7 +160,10 @@ export class GitExchange {
       for (const part of chunks) if (input.writable && !input.write(part)) body.pause();
     });
     input.on('drain', () => body.resume());
-    body.once('end', () => this.#onBodyRead());
+    body.once('end', () => {
+      this.#options.onBody(bytes);
+      this.#onBodyRead();
+    });
     body.once('error', () => {
       this.#failure ??= new GitRefusal(400, 'the request body cannot be unpacked');
       this.#reply.discard();

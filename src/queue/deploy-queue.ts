@@ -21,9 +21,11 @@ export class DeployQueue {
   }
 
   /** Removes a deduplication mark whose job is gone; with it, wake-ups of the app would be dropped for ever. */
-  async repair(app: AppName): Promise<void> {
+  async repair(app: AppName): Promise<boolean> {
     const id = await this.#queue.getDeduplicationJobId(app);
-    if (id && !(await this.#queue.getJob(id))) await this.#queue.removeDeduplicationKey(app);
+    if (!id || (await this.#queue.getJob(id))) return false;
+    await this.#queue.removeDeduplicationKey(app);
+    return true;
   }
 
   /** How many worker processes take jobs. */

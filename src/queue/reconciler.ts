@@ -1,3 +1,4 @@
+import type { Measure } from '../domain/measurement.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
@@ -10,6 +11,7 @@ type ReconcilerOptions = {
   queue: DeployQueue;
   tasks: TaskStore;
   taskQueue: TaskQueue;
+  measure: Measure;
   everyMs: number;
   logger: Logger;
 };
@@ -38,13 +40,15 @@ export class Reconciler {
   }
 
   async #once(): Promise<void> {
-    const { deployments, queue, tasks, taskQueue, logger } = this.#options;
+    const { deployments, queue, tasks, taskQueue, measure, logger } = this.#options;
     try {
       for (const app of await deployments.unsettled()) {
-        await queue.repair(app);
+        if (await queue.repair(app))
+          measure({ name: 'reconcile_actions_total', label: 'repair_queue', value: 1 });
         await queue.wake(app);
       }
       for (const { app, number } of await tasks.open()) await taskQueue.add(app, number);
+      measure({ name: 'worker_heartbeat_timestamp_seconds', value: Date.now() / 1000 });
     } catch (error) {
       logger.debug({ reason: messageOf(error) }, 'reconciling failed; Redis may be away');
     }

@@ -52,18 +52,53 @@ export type Responses = Readonly<Record<string, number>>;
 
 /** The reply to `show stat` for one frontend. */
 export function parseResponses(reply: string): Responses {
-  const [header = '', row] = reply.trimEnd().split('\n');
-  if (!header.startsWith('# ') || row === undefined) throw new UnexpectedReply('show stat', reply);
-  const values = row.split(',');
+  const [row] = parseStatistics(reply);
+  if (row === undefined) throw new UnexpectedReply('show stat', reply);
   return Object.fromEntries(
-    header
-      .slice(2)
-      .split(',')
-      .flatMap((column, index) => {
-        const kind = /^hrsp_(.xx|other)$/.exec(column)?.[1];
-        return kind === undefined ? [] : [[kind, Number(values[index])]];
-      }),
+    [...row].flatMap(([column, value]) => {
+      const kind = /^hrsp_(.xx|other)$/.exec(column)?.[1];
+      return kind === undefined ? [] : [[kind, Number(value)]];
+    }),
   );
+}
+
+/** Seconds from a request to the first byte of its answer and to the last, each a mean. */
+export type RequestTimes = { firstByte: number; lastByte: number };
+
+/** HAProxy's means are over so many of the last requests of a backend. */
+const meanOver = 1024;
+
+/** The reply to `show stat` for all backends: over the last requests of each app. Nothing while there was none. */
+export function parseRequestTimes(reply: string): RequestTimes | undefined {
+  const rows = parseStatistics(reply)
+    .filter((row) => appOfBackend(row.get('pxname') ?? '') !== undefined)
+    .map((row) => ({ row, requests: Math.min(meanOver, Number(row.get('req_tot'))) }));
+  const requests = rows.reduce((sum, one) => sum + one.requests, 0);
+  if (requests === 0) return undefined;
+  const mean = (column: string): number =>
+    rows.reduce((sum, one) => sum + Number(one.row.get(column)) * one.requests, 0) / requests / 1000;
+  return { firstByte: mean('rtime'), lastByte: mean('ttime') };
+}
+
+/**
+ * Requests of one backend that got no whole answer, from the reply to `show stat <backend> 2 -1`. None only when there was
+ * none; one may count twice.
+ */
+export function parseFailures(reply: string): number {
+  if (reply.startsWith('No such proxy')) return 0;
+  const [row] = parseStatistics(reply);
+  return row === undefined ? 0 : Number(row.get('econ')) + Number(row.get('eresp'));
+}
+
+/** Each row of a reply to `show stat`, by the names of its columns. */
+function parseStatistics(reply: string): ReadonlyMap<string, string>[] {
+  const [header = '', ...rows] = reply.trimEnd().split('\n');
+  if (!header.startsWith('# pxname,svname,')) throw new UnexpectedReply('show stat', reply);
+  const columns = header.slice(2).split(',');
+  return rows.map((line) => {
+    const values = line.split(',');
+    return new Map(columns.map((column, index) => [column, values[index] ?? '']));
+  });
 }
 
 const admin = {
@@ -124,13 +159,10 @@ export function parseHosts(reply: string): Hosts {
  */
 export function parseInFlight(reply: string, server: string): number {
   if (reply.startsWith('No such proxy')) return 0;
-  const [header, ...rows] = reply.trimEnd().split('\n');
-  if (!header?.startsWith('# pxname,svname,')) throw new UnexpectedReply('show stat', reply);
-  const column = header.split(',').indexOf('scur');
-  const row = rows.map((line) => line.split(',')).find(([, name]) => name === server);
+  const row = parseStatistics(reply).find((one) => one.get('svname') === server);
   if (row === undefined) return 0;
-  const sessions = Number(row[column]);
-  if (!row[column] || !Number.isInteger(sessions)) throw new UnexpectedReply('show stat', reply);
+  const sessions = Number(row.get('scur'));
+  if (!row.get('scur') || !Number.isInteger(sessions)) throw new UnexpectedReply('show stat', reply);
   return sessions;
 }
 

@@ -6,7 +6,7 @@ import { checkConfig, findHaproxy } from './haproxy-binary.ts';
 import { type HaproxySettings, haproxyPaths, portsOf, renderConfig, renderHosts } from './haproxy-config.ts';
 import { HaproxyFiles, type Texts } from './haproxy-files.ts';
 import { HaproxyProcess } from './haproxy-process.ts';
-import type { Responses } from './haproxy-replies.ts';
+import type { RequestTimes, Responses } from './haproxy-replies.ts';
 import { HaproxyRuntime, type SlotAddress } from './haproxy-runtime.ts';
 import { HaproxyState, type State } from './haproxy-state.ts';
 import { openFileLimit } from './open-file-limit.ts';
@@ -97,6 +97,14 @@ export class HaproxyRouter implements Router {
 
   async responses(): Promise<Responses> {
     return this.#runtime.responses();
+  }
+
+  async requestTimes(): Promise<RequestTimes | undefined> {
+    return this.#runtime.requestTimes();
+  }
+
+  failures(app: AppName): Promise<ReadonlyMap<number, number>> {
+    return this.#runtime.failures(app);
   }
 
   /** Lets go of HAProxy, which serves on. */

@@ -3,12 +3,15 @@ import { backendName, type HaproxyPaths, httpFrontend, slotName } from './haprox
 import {
   type Processes,
   parseBackends,
+  parseFailures,
   parseHosts,
   parseInFlight,
   parseInfo,
   parseProcesses,
+  parseRequestTimes,
   parseResponses,
   parseSessions,
+  type RequestTimes,
   type Responses,
   UnexpectedReply,
 } from './haproxy-replies.ts';
@@ -89,20 +92,24 @@ export class HaproxyRuntime {
    * happens during a reload: not knowing is not zero.
    */
   async inFlight(slot: SlotAddress): Promise<number> {
-    const { worker, oldWorkers } = await this.processes();
-    if (worker === undefined) throw new Error('HAProxy has no worker at the moment');
-    const counts = await Promise.all(
-      [worker, ...oldWorkers].map(async (pid) => {
-        const reply = await this.#master(`@!${pid} show stat ${backendName(slot.app)} 4 -1`);
-        return parseInFlight(reply, slotName(slot.index));
-      }),
+    const counts = await this.#everyWorker(`show stat ${backendName(slot.app)} 4 -1`, (reply) =>
+      parseInFlight(reply, slotName(slot.index)),
     );
-    return counts.reduce((sum, count) => sum + count, 0);
+    return [...counts.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Requests of an app that got no whole answer, by worker. */
+  failures(app: string): Promise<ReadonlyMap<number, number>> {
+    return this.#everyWorker(`show stat ${backendName(app)} 2 -1`, parseFailures);
   }
 
   /** What visitors were answered by the worker that takes new connections; the numbers begin anew with it. */
   async responses(): Promise<Responses> {
     return parseResponses(await this.#worker(`show stat ${httpFrontend} 1 -1`));
+  }
+
+  async requestTimes(): Promise<RequestTimes | undefined> {
+    return parseRequestTimes(await this.#worker('show stat -1 2 -1'));
   }
 
   /** Cuts everything in flight at a slot, in every worker. */
@@ -126,6 +133,19 @@ export class HaproxyRuntime {
       for (const session of sessions) await this.#master(`@!${pid} shutdown session ${session}`);
       return sessions.length === 0 ? true : undefined;
     });
+  }
+
+  /** What `parse` makes of the answers, by pid. */
+  async #everyWorker<T>(command: string, parse: (reply: string) => T): Promise<ReadonlyMap<number, T>> {
+    const { worker, oldWorkers } = await this.processes();
+    if (worker === undefined) throw new Error('HAProxy has no worker at the moment');
+    return new Map(
+      await Promise.all(
+        [worker, ...oldWorkers].map(
+          async (pid): Promise<[number, T]> => [pid, parse(await this.#master(`@!${pid} ${command}`))],
+        ),
+      ),
+    );
   }
 
   async #expect(command: string, expected: RegExp): Promise<void> {

@@ -2,7 +2,7 @@ import { access, mkdir } from 'node:fs/promises';
 import type { AppName } from '../domain/app.ts';
 import type { Endpoint, Route } from '../domain/route.ts';
 import { haproxyPaths } from './haproxy-config.ts';
-import type { Responses } from './haproxy-replies.ts';
+import type { RequestTimes, Responses } from './haproxy-replies.ts';
 import { HaproxyRouter, type HaproxyRouterOptions } from './haproxy-router.ts';
 import type { Router } from './router.ts';
 
@@ -56,6 +56,15 @@ export class HttpAndTcpRouter implements Router {
   /** How often visitors of apps were answered what, by kind of status. Begins anew with every reload. */
   async responses(): Promise<Responses> {
     return this.#http.responses();
+  }
+
+  /** How long visitors of apps waited lately. Begins anew with every reload. */
+  async requestTimes(): Promise<RequestTimes | undefined> {
+    return this.#http.requestTimes();
+  }
+
+  failures(app: AppName): Promise<ReadonlyMap<number, number>> {
+    return this.#http.failures(app);
   }
 
   async close(): Promise<void> {

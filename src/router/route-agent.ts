@@ -17,14 +17,20 @@ export type RouteAgentOptions = {
   events: StoreEvents;
   hostsOf: (app: AppName) => readonly string[];
   drainTimeoutMs: number;
+  /** Told how many requests failed while a release was replaced. */
+  onSwapFailures: (requests: number) => void;
   logger: Logger;
 };
+
+/** From before a release is replaced until all of it is drained. */
+type Swap = { failuresBefore: ReadonlyMap<number, number>; draining: number };
 
 /** Carries the routes of the store to one router, and what the router did back to the store. */
 export class RouteAgent {
   readonly #options: RouteAgentOptions;
   readonly #draining = new Map<string, Promise<void>>();
   readonly #stop = new AbortController();
+  readonly #swaps = new Map<AppName, Swap>();
   readonly #announced = new Map<AppName, number>();
   #wake = (): void => {};
   #dirty = true;
@@ -57,6 +63,7 @@ export class RouteAgent {
       this.#dirty = false;
       try {
         const wanted = await routes.all(hostsOf);
+        await this.#noteSwaps(wanted);
         await router.apply(wanted);
         await routes.acknowledge(id, wanted);
         const changed = wanted.filter((route) => this.#announced.get(route.app) !== route.version);
@@ -70,13 +77,37 @@ export class RouteAgent {
     }
   }
 
+  async #noteSwaps(wanted: readonly Route[]): Promise<void> {
+    for (const [app, { draining }] of this.#swaps) if (draining === 0) this.#swaps.delete(app);
+    const begun = wanted.filter(({ app, draining }) => draining.length > 0 && !this.#swaps.has(app));
+    await Promise.all(
+      begun.map(async ({ app }) => {
+        const failuresBefore = await this.#options.router.failures(app).catch(() => undefined);
+        if (failuresBefore) this.#swaps.set(app, { failuresBefore, draining: 0 });
+      }),
+    );
+  }
+
+  async #endSwap(app: AppName, { failuresBefore }: Swap): Promise<void> {
+    this.#swaps.delete(app);
+    const after = await this.#options.router.failures(app).catch(() => failuresBefore);
+    let failed = 0;
+    for (const [process, count] of after) failed += Math.max(0, count - (failuresBefore.get(process) ?? 0));
+    this.#options.onSwapFailures(failed);
+  }
+
   #drain(wanted: readonly Route[]): void {
     for (const route of wanted) {
+      const swap = this.#swaps.get(route.app);
       for (const endpoint of route.draining) {
         if (this.#draining.has(endpoint.container)) continue;
-        const draining = this.#drainOne(route.app, endpoint).finally(() =>
-          this.#draining.delete(endpoint.container),
-        );
+        if (swap) swap.draining += 1;
+        const draining = this.#drainOne(route.app, endpoint)
+          .then(() => {
+            if (swap) swap.draining -= 1;
+            return swap?.draining === 0 ? this.#endSwap(route.app, swap) : undefined;
+          })
+          .finally(() => this.#draining.delete(endpoint.container));
         this.#draining.set(endpoint.container, draining);
       }
     }

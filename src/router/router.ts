@@ -15,4 +15,10 @@ export interface Router {
    * left. After it resolves the router never dials the address again until a route names it.
    */
   drain(app: AppName, endpoint: Endpoint, limitMs: number, signal: AbortSignal): Promise<'idle' | 'cut'>;
+
+  /**
+   * How many requests of an app got no whole answer so far, by process of the router: a process takes its count with it
+   * when it ends.
+   */
+  failures(app: AppName): Promise<ReadonlyMap<number, number>>;
 }

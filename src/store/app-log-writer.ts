@@ -24,7 +24,7 @@ type Lost = { lines: number; last: AppLogLine };
 export class AppLogWriter {
   readonly #folder: string;
   readonly #partBytes: number;
-  readonly #onTrouble: (error: unknown) => void;
+  readonly #onTrouble: (error: unknown, lines: number) => void;
   #older: { segment: Segment; bytes: number }[] = [];
   #segment: Segment | undefined;
   #bytes = 0;
@@ -33,7 +33,11 @@ export class AppLogWriter {
   #lost: Lost | undefined;
   #turn: Promise<void> = Promise.resolve();
 
-  private constructor(folder: string, limitBytes: number, onTrouble: (error: unknown) => void) {
+  private constructor(
+    folder: string,
+    limitBytes: number,
+    onTrouble: (error: unknown, lines: number) => void,
+  ) {
     this.#folder = folder;
     this.#partBytes = limitBytes / parts;
     this.#onTrouble = onTrouble;
@@ -43,7 +47,7 @@ export class AppLogWriter {
   static async open(
     folder: string,
     limitBytes: number,
-    onTrouble: (error: unknown) => void,
+    onTrouble: (error: unknown, lines: number) => void,
   ): Promise<AppLogWriter> {
     const writer = new AppLogWriter(folder, limitBytes, onTrouble);
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -72,7 +76,7 @@ export class AppLogWriter {
     } catch (error) {
       const last = lines.at(-1);
       if (last) this.#lost = { lines: (this.#lost?.lines ?? 0) + lines.length, last };
-      this.#onTrouble(error);
+      this.#onTrouble(error, lines.length);
     }
     for (const line of lines) this.#advance(line);
   }

@@ -22,10 +22,11 @@ export class HealthStore {
   /**
    * Notes what was seen. A container that the engine has had to start again since the last look is a crash, told once until
    * all of them run and stay up. At an app that was live before there were looks, the first one is nothing to compare with.
+   * Returns how often the engine has had to since.
    */
-  async look(app: AppName, containers: readonly ServingContainer[]): Promise<void> {
+  async look(app: AppName, containers: readonly ServingContainer[]): Promise<number> {
     const now = new Date();
-    await this.#redis.eval(
+    const restarts = await this.#redis.eval(
       lookScript,
       1,
       keys.health(app),
@@ -37,6 +38,7 @@ export class HealthStore {
       this.#recoveredAfterMs,
       keys.channel,
     );
+    return Number(restarts);
   }
 }
 
@@ -46,12 +48,13 @@ local app, look, containers, now, ms, patience, channel = ARGV[1], ARGV[2], cjso
 local flat, seen = redis.call('HGETALL', key), {}
 for i = 1, #flat, 2 do seen[flat[i]] = flat[i + 1] end
 if seen.look == look then return 0 end
-local ended, allRun, release = 0, true, 0
+local ended, allRun, release, restarts = 0, true, 0, 0
 redis.call('DEL', key)
 for _, one in ipairs(containers) do
   local before = tonumber(seen['c ' .. one.id] or '0')
   if one.restartCount > before and one.restartCount > ended then ended = one.restartCount; release = one.release end
   if release == 0 then release = one.release end
+  restarts = restarts + math.max(0, one.restartCount - before)
   allRun = allRun and one.running
   redis.call('HSET', key, 'c ' .. one.id, one.restartCount)
 end
@@ -69,5 +72,5 @@ elseif crashed and allRun and ms - crashed >= patience then
 elseif crashed then
   redis.call('HSET', key, 'crashed', crashed)
 end
-return 1
+return restarts
 `;

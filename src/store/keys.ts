@@ -1,4 +1,5 @@
 import type { AppName } from '../domain/app.ts';
+import type { Measurement } from '../domain/measurement.ts';
 import type { ServiceName } from '../domain/service.ts';
 import { prefix } from './redis.ts';
 
@@ -93,6 +94,7 @@ export type StoreEvent =
   | { kind: 'collected'; container: string }
   | { kind: 'instances asked'; app: AppName; id: string }
   | { kind: 'instances told'; id: string }
+  | ({ kind: 'measured' } & Measurement)
   /** A token was taken back. */
   | { kind: 'revoked' }
   /** A task is to end. */

@@ -23,6 +23,7 @@ export class LogWriter {
   readonly #fence: string;
   readonly #mask: (text: string) => string;
   readonly #limits: LogLimits;
+  readonly #onDropped: (lines: number) => void;
   #pending = '';
   #sending: Promise<void> | undefined;
   #outputBytes = 0;
@@ -38,12 +39,14 @@ export class LogWriter {
     fence: number | string;
     mask: (text: string) => string;
     limits?: LogLimits;
+    onDropped?: (lines: number) => void;
   }) {
     this.#redis = options.redis;
     this.#keys = [options.owner, options.log];
     this.#fence = String(options.fence);
     this.#mask = options.mask;
     this.#limits = options.limits ?? defaultLogLimits;
+    this.#onDropped = options.onDropped ?? (() => {});
   }
 
   /** Resolves when the lines are sent or may wait; that is the back-pressure a flood needs. */
@@ -124,6 +127,7 @@ export class LogWriter {
     this.#trimTail();
     const lines = this.#dropped.lines - this.#tail.length;
     if (lines > 0) {
+      this.#onDropped(lines);
       const size = ((this.#dropped.bytes - this.#tailBytes) / 1024 ** 2).toFixed(1);
       const limit = (this.#limits.headBytes / 1024 ** 2).toFixed(0);
       this.#pending += encodeLine({

@@ -13,10 +13,14 @@ import { freePort, Rig, until } from '../support/rig.ts';
 type Finding = { check: string; state: string; detail: string; fix?: string };
 
 /** What it says about a rig with these settings, by name. */
-async function examine(rig: Rig, env: Record<string, string> = {}): Promise<Record<string, Finding>> {
+async function examine(
+  rig: Rig,
+  env: Record<string, string> = {},
+  ...options: string[]
+): Promise<Record<string, Finding>> {
   const before = { ...rig.env };
   Object.assign(rig.env, env);
-  const { stdout } = await rig.gantryHere('doctor', '--json');
+  const { stdout } = await rig.gantryHere('doctor', '--json', ...options);
   for (const name of Object.keys(env)) delete rig.env[name];
   Object.assign(rig.env, before);
   const findings = JSON.parse(stdout) as Finding[];
@@ -158,6 +162,20 @@ describe('beside a server that runs', () => {
     expect(wrong.proxy?.detail).toMatch(/does not know the token of this server$/);
   });
 
+  test('finds a proxy that cuts what is silent, when there is time for that', async () => {
+    await using hasty = await Proxy.start(rig.port, { idleMs: 400 });
+    const cut = await examine(rig, { GANTRY_URL: hasty.url }, '--slow');
+    expect(cut.silence).toMatchObject({
+      state: 'fail',
+      detail: `a push that is silent for 65 s is cut on the way to ${hasty.url}`,
+      fix: 'nginx: proxy_read_timeout 1h; proxy_send_timeout 1h;',
+    });
+    await using patient = await Proxy.start(rig.port, {});
+    expect((await examine(rig, { GANTRY_URL: patient.url }, '--slow', '1')).silence?.state).toBe('ok');
+    expect((await examine(rig)).silence).toBeUndefined();
+    expect((await rig.gantryHere('doctor', '--slow', 'long')).code).toBe(2);
+  });
+
   test('says what a server that is not ready lacks', async () => {
     const pid = Number(await readFile(join(rig.dataDir, 'router/haproxy.pid'), 'utf8'));
     const router = await family(pid);
@@ -184,7 +202,8 @@ class Proxy {
     {
       mostBytes = Number.POSITIVE_INFINITY,
       isBuffering = false,
-    }: { mostBytes?: number; isBuffering?: boolean },
+      idleMs,
+    }: { mostBytes?: number; isBuffering?: boolean; idleMs?: number },
   ): Promise<Proxy> {
     const port = await freePort();
     const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
@@ -193,6 +212,7 @@ class Proxy {
       const { method, url: path, headers } = req;
       const onwards = request({ host: '127.0.0.1', port: to, method, path, headers }, (answered) => {
         res.writeHead(answered.statusCode ?? 502, answered.headers);
+        if (idleMs !== undefined) answered.setTimeout(idleMs, () => res.destroy());
         if (isBuffering) void buffer(answered).then((all) => res.end(all));
         else answered.pipe(res);
       });

@@ -1,5 +1,8 @@
 import { createHmac } from 'node:crypto';
+import type { Container } from 'dockerode';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { ask } from '../router/support/client.ts';
+import { localDocker } from '../support/base-image.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 
 let rig: Rig;
@@ -27,6 +30,13 @@ async function metrics(): Promise<Map<string, number>> {
       return [name, Number(value)];
     }),
   );
+}
+
+async function containerOf(app: string, release: number): Promise<Container> {
+  const docker = localDocker();
+  const label = [`gantry.store=${await rig.storeId}`, `gantry.app=${app}`, `gantry.release=${release}`];
+  const [found] = await docker.listContainers({ filters: { label } });
+  return docker.getContainer(found?.Id ?? '');
 }
 
 test('metrics say how deployments, deliveries and logins went', async () => {
@@ -81,9 +91,26 @@ test('metrics say how deployments, deliveries and logins went', async () => {
     gantry_queue_depth: 0,
     gantry_queue_oldest_seconds: 0,
     gantry_workers: 1,
+    'gantry_deploy_step_duration_seconds_count{step="checkout"}': 2,
+    'gantry_deploy_step_duration_seconds_count{step="build"}': 2,
+    'gantry_deploy_step_duration_seconds_count{step="health check"}': 1,
+    'gantry_deploy_step_duration_seconds_count{step="switch"}': 1,
+    // Steps that there are none of are not counted as quick ones.
+    'gantry_deploy_step_duration_seconds_count{step="pre-build hook"}': undefined,
+    gantry_push_bytes_count: 2,
+    gantry_swap_failed_requests_total: 0,
+    gantry_container_restarts_total: 0,
+    gantry_log_lines_dropped_total: 0,
+    'gantry_reconcile_actions_total{action="repair_queue"}': 0,
   };
   expect(Object.fromEntries(Object.keys(samples).map((name) => [name, found.get(name)]))).toEqual(samples);
-  expect(found.get('gantry_disk_free_bytes')).toBeGreaterThan(1024 ** 2);
+  for (const area of ['data', 'images'])
+    expect(found.get(`gantry_disk_free_bytes{area="${area}"}`)).toBeGreaterThan(1024 ** 2);
+  for (const until of ['first_byte', 'last_byte'])
+    expect(found.get(`gantry_router_request_duration_seconds{until="${until}"}`)).toBeLessThan(5);
+  expect(found.get('gantry_push_bytes_sum')).toBeGreaterThan(100);
+  const heardAgo = Date.now() / 1000 - (found.get('gantry_worker_heartbeat_timestamp_seconds') ?? 0);
+  expect(heardAgo).toBeLessThan(20);
   expect([...found.keys()].join(' ')).toMatch(/gantry_build_info\{version="\d+\.\d+\.\d+"\}/);
   // Node's own may have no sample yet.
   const unknown = [...found].filter(([name, value]) => name.startsWith('gantry_') && Number.isNaN(value));
@@ -102,6 +129,46 @@ test('a deployment in work and one that waits are seen', async () => {
   const push = repo.push(await rig.pushUrl('slow'));
   await until('it is in work', async () => (await metrics()).get('gantry_deploys_in_progress') === 1);
   expect(await push).toMatchObject({ code: 0 });
+});
+
+test('what ends by itself, what is tidied and what is not kept is counted', async () => {
+  await using crashing = await appRepository('page');
+  expect(await crashing.push(await rig.pushUrl('crashing'))).toMatchObject({ code: 0 });
+  await using repo = await appRepository('page', {
+    Dockerfile:
+      'FROM gantry-test/base:1\nCOPY version /www/index.html\nCMD ["sh","-c","yes $LINE | head -n 100000; exec httpd -f -p 8080 -h /www"]\nENV LINE=' +
+      'x'.repeat(120),
+  });
+  const count = async (name: string): Promise<number> =>
+    (await metrics()).get(`gantry_${name}`) ?? Number.NaN;
+  expect(await repo.push(await rig.pushUrl('noisy'))).toMatchObject({ code: 0 });
+  await until('lines are missing', async () => (await count('log_lines_dropped_total')) > 1000);
+  const container = await containerOf('crashing', 1);
+  const { State } = await container.inspect();
+  process.kill(State.Pid, 'SIGKILL');
+  await until('it is started again', async () => (await container.inspect()).RestartCount === 1);
+  const removed = 'reconcile_actions_total{action="remove_container"}';
+  const before = await count(removed);
+  expect(await repo.push(await rig.pushUrl('noisy'), 'main:redeploy')).toMatchObject({ code: 0 });
+  await until('the old container is gone', async () => (await count(removed)) > before);
+  await until('the crash is counted', async () => (await count('container_restarts_total')) === 1);
+  expect(await count('swap_failed_requests_total')).toBe(0);
+});
+
+test('a request that breaks while its release is replaced is counted', async () => {
+  await using repo = await appRepository('web');
+  const url = await rig.pushUrl('replaced');
+  expect(await repo.push(url)).toMatchObject({ code: 0 });
+  const name = 'gantry_swap_failed_requests_total';
+  expect((await metrics()).get(name)).toBe(0);
+  const host = 'replaced.localhost';
+  // Nobody may repeat it; it is in flight until long after the push.
+  const broken = ask({ port: rig.httpPort, host, path: '/slow?ms=60000', body: 'an order' });
+  await repo.commit({ version: 'two' }, 'two');
+  expect(await repo.push(url)).toMatchObject({ code: 0 });
+  await (await containerOf('replaced', 1)).kill();
+  expect((await broken).status).toBe(502);
+  await until('it is counted', async () => Number((await metrics()).get(name)) > 0);
 });
 
 test('a server without a worker, and one without Redis, are alive but not ready', async () => {

@@ -47,6 +47,7 @@ export async function startGitRig({ limits, maxPushBytes = 512 * 1024 * 1024 }: 
   const endpoint = new GitEndpoint({
     repositories,
     pushes,
+    onPushed: () => {},
     logger,
     authenticate: async (credentials) => {
       const account = credentials && accountOf(credentials.user);

@@ -2,10 +2,12 @@ import { expect, test } from 'vitest';
 import {
   parseAlerts,
   parseBackends,
+  parseFailures,
   parseHosts,
   parseInFlight,
   parseInfo,
   parseProcesses,
+  parseRequestTimes,
   parseResponses,
   parseSessions,
   parseVersion,
@@ -136,6 +138,24 @@ test.each([
   ['nginx version: nginx/1.22.1\n', undefined],
 ])('the version in %j', (output, version) => {
   expect(parseVersion(output)).toEqual(version);
+});
+
+test('show stat tells how long visitors waited: apps with more requests weigh more, up to what a mean is over', () => {
+  const reply = [
+    '# pxname,svname,econ,eresp,req_tot,rtime,ttime,',
+    'app_a,BACKEND,0,0,3000,10,100,',
+    'app_b,BACKEND,0,0,1024,30,300,',
+    'handoff,BACKEND,0,0,9000,900,900,',
+    '',
+  ].join('\n');
+  expect(parseRequestTimes(reply)).toEqual({ firstByte: 0.02, lastByte: 0.2 });
+  expect(parseRequestTimes('# pxname,svname,req_tot,rtime,ttime,\napp_a,BACKEND,0,0,0,\n')).toBeUndefined();
+});
+
+test('show stat tells how many requests failed', () => {
+  expect(parseFailures('# pxname,svname,econ,eresp,\napp_a,BACKEND,2,3,\n')).toBe(5);
+  expect(parseFailures('No such proxy.\n')).toBe(0);
+  expect(() => parseFailures('what?\n')).toThrow('show stat');
 });
 
 test('show stat tells what visitors were answered', () => {

@@ -24,10 +24,10 @@ async function told(app: AppName): Promise<string[]> {
 test('a crash is told once, and once that it is over', async () => {
   const app = appNamed('crashes');
   const store = new HealthStore(redis.connect(), 200);
-  await store.look(app, seen(0));
-  await store.look(app, seen(2));
-  await store.look(app, seen(3, false));
-  await store.look(app, seen(3));
+  const restarts: number[] = [];
+  for (const state of [seen(0), seen(2), seen(3, false), seen(3)])
+    restarts.push(await store.look(app, state));
+  expect(restarts).toEqual([0, 2, 1, 0]);
   expect(await told(app)).toEqual([
     'v1 crashed: a container of v1 ended by itself, 2 times so far, and is started again',
   ]);

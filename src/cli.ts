@@ -284,7 +284,7 @@ for (const parent of [services, program]) {
     );
 }
 
-const domains = program.command('domains').description('host names of an app');
+const domains = program.command('domains').description('host names of an app, and paths of some');
 domains
   .command('list', { isDefault: true })
   .option(...appOption)
@@ -294,7 +294,7 @@ domains
   );
 domains
   .command('add')
-  .description('one more, in force at once')
+  .description('one more, as shop.example.com or shop.example.com/api; in force at once')
   .argument('<DOMAIN>')
   .option(...appOption)
   .option('--json')

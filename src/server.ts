@@ -271,6 +271,7 @@ export async function startServer(
     volumes: new VolumeStore(patient),
     repositories,
     events,
+    hostsOf,
     unschedule: async (app) => {
       await cron.match(app, []);
       await polls.set(app, undefined);

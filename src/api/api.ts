@@ -69,6 +69,8 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     logger: false,
     forceCloseConnections: true,
     bodyLimit: 8 * 1024 ** 2,
+    // A domain in an address.
+    routerOptions: { maxParamLength: 600 },
     genReqId: ({ headers }) => {
       const given = String(headers['x-request-id'] ?? '');
       return /^[\w.:-]{1,100}$/.test(given) ? given : randomUUID();

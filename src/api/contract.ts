@@ -448,7 +448,7 @@ export const madeOutgoingShape = outgoingShape.extend({ secret: z.string() });
 /** `ok`, or what is wrong, for each thing the server needs. */
 export const readinessShape = z.object({ ready: z.boolean(), checks: z.record(z.string(), z.string()) });
 
-export const domainShape = z.strictObject({ domain: z.string().max(300) });
+export const domainShape = z.strictObject({ domain: z.string().max(400) });
 
 /** The host name by the app's own name first. */
 export const domainsShape = z.object({ domains: z.array(z.string()) });

@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { type DomainName, parseDomainName } from '../domain/domain-name.ts';
+import { type Account, canDeploy } from '../domain/account.ts';
+import { parseAppName } from '../domain/app.ts';
+import { type Domain, hostOf, parseDomain } from '../domain/domain.ts';
 import { UserError } from '../errors.ts';
 import type { DomainStore } from '../store/domain-store.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
@@ -12,8 +14,18 @@ export type DomainRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
   appDomain: string;
 };
 
-/** Host names of apps; in force at once. */
+/** Host names of apps, and paths of some; in force at once. */
 export function domainRoutes({ apps, domains, appDomain }: DomainRoutesDeps): FastifyPluginAsyncZod {
+  /** The name of an app stays its own, but for paths that it gives away. */
+  const isOpen = async (account: Account, domain: Domain): Promise<boolean> => {
+    const host = hostOf(domain);
+    if (host === appDomain) return false;
+    if (!host.endsWith(`.${appDomain}`)) return true;
+    const other = parseAppName(host.slice(0, -appDomain.length - 1));
+    if (other === undefined || !domain.includes('/') || !canDeploy(account, other)) return false;
+    return (await apps.get(other)) !== undefined;
+  };
+
   return async (api) => {
     api.get(
       '/apps/:app/domains',
@@ -33,18 +45,18 @@ export function domainRoutes({ apps, domains, appDomain }: DomainRoutesDeps): Fa
       async ({ account, params, body }, reply) => {
         const { name } = await requireApp({ apps }, account, params.app);
         const domain = parse(body.domain);
-        if (domain === appDomain || domain.endsWith(`.${appDomain}`))
+        if (!(await isOpen(account, domain)))
           throw new UserError(
             'CONFLICT',
             `names below ${appDomain} are those of apps`,
-            'an app has the one of its own name',
+            'an app has the one of its own name; those who may deploy it can give paths of it to others',
           );
         // Whose it is instead is nobody's business.
-        if ((await domains.add(name, domain)) !== name)
+        if (!(await domains.add(name, domain, (other) => canDeploy(account, other))))
           throw new UserError(
             'CONFLICT',
             `${domain} is another app's`,
-            'remove it there first: gantry domains remove',
+            'remove it there first: gantry domains remove; paths of a host are shared by those who may deploy all its apps',
           );
         return reply.status(201).send({ domain });
       },
@@ -54,7 +66,7 @@ export function domainRoutes({ apps, domains, appDomain }: DomainRoutesDeps): Fa
       '/apps/:app/domains/:domain',
       {
         config: { right: 'deploy', action: 'remove domain' },
-        schema: { params: appParams.extend({ domain: z.string().max(300) }), response: { 204: z.null() } },
+        schema: { params: appParams.extend({ domain: z.string().max(400) }), response: { 204: z.null() } },
       },
       async ({ account, params }, reply) => {
         const { name } = await requireApp({ apps }, account, params.app);
@@ -67,8 +79,8 @@ export function domainRoutes({ apps, domains, appDomain }: DomainRoutesDeps): Fa
   };
 }
 
-function parse(text: string): DomainName {
-  const domain = parseDomainName(text);
+function parse(text: string): Domain {
+  const domain = parseDomain(text);
   if (typeof domain === 'string') return domain;
   throw new UserError('INVALID', `"${text.slice(0, 100)}": ${domain.problem}`);
 }

@@ -1,5 +1,6 @@
 import { type AppName, parseAppName, problemWithAppName } from './app.ts';
 import { type HealthCheckType, healthCheckTypes, parseMemory } from './app-options.ts';
+import { parseDomain } from './domain.ts';
 import { problemWithEnvName } from './env.ts';
 import { parseImageReference } from './image-reference.ts';
 
@@ -180,14 +181,22 @@ function readRoutes(
   for (const one of routes as unknown[]) {
     const { route, protocol, ...rest } = mapping(one, inApp('a route'));
     const host = text(route, inApp('a route')) ?? '';
-    if (/[/:*]/.test(host))
-      notes.push(`the route ${shown(host)} is not made: a host name can be had, without path, port and *`);
-    else domains.push(host);
+    if (/[:*]/.test(host))
+      notes.push(
+        `the route ${shown(host)} is not made: a host name can be had, with a path, without port and *`,
+      );
+    else domains.push(routeOf(host, inApp));
     if (protocol !== undefined && protocol !== 'http1')
       notes.push(`protocol ${shown(protocol)} of a route is not used: visitors come by HTTP/1.1`);
     notes.push(...Object.keys(rest).map((key) => notKnown(`${key} of a route`)));
   }
   return { domains, notes };
+}
+
+function routeOf(text: string, inApp: (what: string) => string): string {
+  const domain = parseDomain(text);
+  if (typeof domain !== 'string') throw new Wrong(inApp(`the route ${shown(text)}: ${domain.problem}`));
+  return domain;
 }
 
 function readEnv(env: unknown, inApp: (what: string) => string): Record<string, string> {

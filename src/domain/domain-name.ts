@@ -7,8 +7,6 @@ export type DomainName = string & { readonly domainName: unique symbol };
 /** What people type or paste, or why it is no host name an app could have. */
 export function parseDomainName(text: string): DomainName | { problem: string } {
   const typed = text.trim().replace(/\.$/, '');
-  if (/^[a-z]+:\/\//i.test(typed) || /[/?#@]/.test(typed))
-    return { problem: 'that is a URL; a domain is its host name only, such as shop.example.com' };
   if (typed.includes('*')) return { problem: 'wildcards are not supported; add each host name' };
   if (/:\d*$/.test(typed)) return { problem: 'a domain has no port: all apps answer on the same one' };
   // It would leave some of these out.

@@ -17,6 +17,7 @@ export type Endpoint = {
 export type Route = {
   app: AppName;
   version: number;
+  /** Host names, and parts of some as `shop.example.com/api`. */
   hosts: readonly string[];
   /** The public port whose connections go to `tcpPort` of the endpoints. */
   tcpPort?: number;

@@ -20,6 +20,8 @@ type Deps = {
   volumes: VolumeStore;
   repositories: Repositories;
   events: StoreEvents;
+  /** The names it has as long as it is there. */
+  hostsOf: (app: AppName) => readonly string[];
   /** Ends what is done for the app at set times. */
   unschedule: (app: AppName) => Promise<void>;
   /** Folders with something of every app, in one of its name. */
@@ -71,7 +73,7 @@ export class DeletedApps {
     if (deleteData) for (const name of await volumes.detached(app)) await volumes.forget(app, name);
     await repositories.remove(app);
     for (const folder of folders) await rm(join(folder, app), { recursive: true, force: true });
-    await deletions.forget(app);
+    await deletions.forget(app, this.#deps.hostsOf(app));
     logger.info({ app, deleteData }, 'app deleted');
   }
 }

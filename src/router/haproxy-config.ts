@@ -185,7 +185,8 @@ function routingRules({ dir }: HaproxySettings): string {
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
   http-request disable-l7-retry unless METH_GET || METH_OPTIONS
   http-request allow if { stopping }
-  http-request set-var(txn.backend) req.hdr(host),host_only,lower,map_str(${hosts})
+  http-request set-var(txn.path) path,lower
+  http-request set-var(txn.backend) req.hdr(host),host_only,lower,concat(,txn.path,/),map_beg(${hosts})
   acl wants_html req.hdr(accept) -m sub text/html
   acl known_host var(txn.backend) -m found
   acl stopped_app var(txn.backend) -m str ${backendName(stoppedApp)}

@@ -14,7 +14,10 @@ export type BusySlot = Exclude<Slot, { use: 'free' }>;
 /** App name to its slots, in the order of the `server` lines. */
 export type Backends = ReadonlyMap<string, readonly Slot[]>;
 
-/** Host name, lower case, to the app that answers on it. */
+/**
+ * What leads where, as a request is looked up: `shop.test/` or `shop.test/api/` to the app that answers there and below,
+ * the longest that fits. For TCP a port.
+ */
 export type Hosts = ReadonlyMap<string, string>;
 
 /** What a free slot is written as. Nothing is dialled there: the slot is also disabled. */
@@ -38,13 +41,14 @@ export function targetOf(endpoint: Endpoint): Target {
   return { address: canonical, port };
 }
 
-/** The hosts of all routes. A host two apps claim stays with the first of them. */
+/** The hosts of all routes, with their paths. What two apps claim stays with the first of them. */
 export function hostsOf(routes: readonly Route[]): Hosts {
   const hosts = new Map<string, string>();
   for (const route of routes) {
     for (const name of route.hosts) {
-      const host = name.toLowerCase();
-      if (!hostPattern.test(host)) throw new Error(`"${name}" of app ${route.app} is not a host name`);
+      const lower = name.toLowerCase();
+      if (!hostPattern.test(lower)) throw new Error(`"${name}" of app ${route.app} is not a host name`);
+      const host = isPort(lower) ? lower : `${lower}/`;
       if (!hosts.has(host)) hosts.set(host, route.stopped ? stoppedApp : route.app);
     }
   }
@@ -55,7 +59,11 @@ export function hostsOf(routes: readonly Route[]): Hosts {
 export const stoppedApp = '-';
 
 /** Nothing else may get near HAProxy's command line and map files. */
-const hostPattern = /^[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?$/;
+const hostPattern = /^[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?(?:\/[a-z0-9._~-]{1,128}){0,64}$/;
+
+function isPort(host: string): boolean {
+  return /^\d+$/.test(host);
+}
 
 /**
  * The slots that make HAProxy follow `routes`, starting from the ones it has. Nothing moves that need not: a live

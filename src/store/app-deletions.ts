@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
+import { type Domain, hostOf } from '../domain/domain.ts';
 import type { ServiceName } from '../domain/service.ts';
 import { UserError } from '../errors.ts';
 import { keys, type StoreEvent } from './keys.ts';
@@ -46,8 +47,11 @@ export class AppDeletions {
     return found.flat();
   }
 
-  /** Everything that is about this app alone; its name last, so that whatever stops this can be done again. */
-  async forget(app: AppName): Promise<void> {
+  /**
+   * Everything that is about this app alone, also paths of its `hosts` that others have; its name last, so that whatever
+   * stops this can be done again.
+   */
+  async forget(app: AppName, hosts: readonly string[]): Promise<void> {
     const fields = await this.#redis.hgetall(keys.app(app));
     const upTo = (count: string | undefined, name: (number: number) => string[]): string[] =>
       Array.from({ length: Number(count ?? 0) }, (_, index) => name(index + 1)).flat();
@@ -76,7 +80,8 @@ export class AppDeletions {
       /^subnet( |$)/.test(name) ? [fields[name] ?? ''] : [],
     );
     const last = this.#redis.multi();
-    for (const [domain, owner] of domains) if (owner === app) last.hdel(keys.domains, domain);
+    for (const [domain, owner] of domains)
+      if (owner === app || hosts.includes(hostOf(domain as Domain))) last.hdel(keys.domains, domain);
     for (const service of services) last.hdel(keys.serviceBindings(service), app);
     for (const router of routers) last.hdel(keys.router(router), app);
     if (subnets.length > 0) last.srem(keys.subnets, ...subnets);

@@ -1,9 +1,9 @@
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
-import type { DomainName } from '../domain/domain-name.ts';
+import { type Domain, hostOf } from '../domain/domain.ts';
 import { keys, type StoreEvent } from './keys.ts';
 
-/** The host names of apps besides the one each has by its name. A host name is of one app. */
+/** The domains of apps besides the host name each has by its name. A domain is of one app. */
 export class DomainStore {
   readonly #redis: Redis;
 
@@ -11,15 +11,25 @@ export class DomainStore {
     this.#redis = redis;
   }
 
-  /** Returns whose it is, which may be another app's already. Routers look at once. */
-  async add(app: AppName, domain: DomainName): Promise<AppName> {
-    const owner = (await this.#redis.eval(addScript, 1, keys.domains, domain, app)) as AppName;
-    if (owner === app) await this.#announce(app);
-    return owner;
+  /**
+   * False: it is another app's, or others have its host under other paths and `mayShare` says no to one of them. Routers
+   * look at once.
+   */
+  async add(app: AppName, domain: Domain, mayShare: (other: AppName) => boolean): Promise<boolean> {
+    const host = hostOf(domain);
+    for (const sharing = [app]; ; ) {
+      const args = [domain, app, host, ...sharing];
+      const other = (await this.#redis.eval(addScript, 1, keys.domains, ...args)) as AppName | '';
+      if (other === '') break;
+      if (sharing.includes(other) || !mayShare(other)) return false;
+      sharing.push(other);
+    }
+    await this.#announce(app);
+    return true;
   }
 
   /** False: the app has no such domain. */
-  async remove(app: AppName, domain: DomainName): Promise<boolean> {
+  async remove(app: AppName, domain: Domain): Promise<boolean> {
     const removed = await this.#redis.eval(removeScript, 1, keys.domains, domain, app);
     if (removed === 1) await this.#announce(app);
     return removed === 1;
@@ -36,9 +46,20 @@ export class DomainStore {
   }
 }
 
+/** Answers whom it stands in the way of: whose it is, or who has its host and is not known to share it. */
 const addScript = `
-redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
-return redis.call('HGET', KEYS[1], ARGV[1])
+local domain, app, host = ARGV[1], ARGV[2], ARGV[3]
+local owner = redis.call('HGET', KEYS[1], domain)
+if owner then return owner == app and '' or owner end
+local shares = {}
+for at = 4, #ARGV do shares[ARGV[at]] = true end
+local all = redis.call('HGETALL', KEYS[1])
+for at = 1, #all, 2 do
+  local sameHost = all[at] == host or string.sub(all[at], 1, #host + 1) == host .. '/'
+  if sameHost and not shares[all[at + 1]] then return all[at + 1] end
+end
+redis.call('HSET', KEYS[1], domain, app)
+return ''
 `;
 
 const removeScript = `

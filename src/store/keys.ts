@@ -43,7 +43,7 @@ export const keys = {
   service: (service: ServiceName) => `${prefix}:service:${service}`,
   /** App to what is known of its binding. */
   serviceBindings: (service: ServiceName) => `${prefix}:service-bindings:${service}`,
-  /** Host name to app. */
+  /** Host name, with a path or without, to app. */
   domains: `${prefix}:domains`,
   /** App to public port. */
   tcpPorts: `${prefix}:tcp-ports`,

@@ -39,7 +39,7 @@ describe('a manifest', () => {
         'health-check-http-endpoint': '/up',
         timeout: 90,
         env: { TEXT: 'a', NUMBER: 3, FLAG: true, LIST: ['a', 1], NONE: null, __proto__x: 'fine' },
-        routes: [{ route: 'shop.example.com' }, { route: 'www.example.com', protocol: 'http1' }],
+        routes: [{ route: 'shop.example.com' }, { route: 'www.example.com/Shop/', protocol: 'http1' }],
       }),
     ).toEqual({
       name: 'shop',
@@ -54,7 +54,7 @@ describe('a manifest', () => {
         endpoint: '/up',
         startTimeout: 90,
       },
-      domains: ['shop.example.com', 'www.example.com'],
+      domains: ['shop.example.com', 'www.example.com/shop'],
       notes: [],
     });
     expect(app({ command: null }).options).toEqual({ command: null });
@@ -85,11 +85,7 @@ describe('a manifest', () => {
           sidecars: [],
           'no-route': true,
           misspelt: 1,
-          routes: [
-            { route: 'a.example.com/path' },
-            { route: 'tcp.example.com:1234' },
-            { route: '*.example.com' },
-          ],
+          routes: [{ route: 'tcp.example.com:1234' }, { route: '*.example.com' }],
         },
       ],
       inherit: 'base.yml',
@@ -103,7 +99,6 @@ describe('a manifest', () => {
       'sidecars',
       'no-route',
       'misspelt',
-      '/path',
       ':1234',
       '*.',
     ])
@@ -152,6 +147,10 @@ test.each([
   [{ applications: [{ name: 'shop', docker, env: { '1A': 'x' } }] }, /the variable "1A"/],
   [{ applications: [{ name: 'shop', docker, env: [] }] }, /env is not made of keys/],
   [{ applications: [{ name: 'shop', docker, routes: 'x' }] }, /routes is a list/],
+  [
+    { applications: [{ name: 'shop', docker, routes: [{ route: 'a.example/../b' }] }] },
+    /without \. and \.\./,
+  ],
   [{ applications: [{ name: 'shop', docker, 'health-check-type': 'tcp' }] }, /port, http or process/],
   [
     {

@@ -61,3 +61,43 @@ test('a domain is of one app, and not the name of another', async () => {
     expect(refused.stderr).toMatch(reason);
   }
 });
+
+test('apps share a host by paths, those alone who may deploy them all, and a deleted app leaves none', async () => {
+  await using repo = await appRepository('web', { version: 'front' });
+  await using back = await appRepository('web', { version: 'back' });
+  const pushed = await Promise.all([
+    repo.push(await rig.pushUrl('front')),
+    back.push(await rig.pushUrl('back')),
+  ]);
+  expect(pushed.map(({ code }) => code)).toEqual([0, 0]);
+  const add = (app: string, domain: string, token?: string) =>
+    rig.gantryIn(token ? { GANTRY_TOKEN: token } : {}, 'domains', 'add', domain, '--app', app);
+  const stranger = await rig.createToken('stranger', ['deploy:back' as 'admin']);
+  const owner = await rig.createToken('owner', ['deploy:back' as 'admin', 'deploy:front' as 'admin']);
+
+  expect((await add('front', 'site.example.com')).code).toBe(0);
+  for (const domain of ['site.example.com/API', 'front.localhost/api']) {
+    const refused = await add('back', domain, stranger);
+    expect(refused.stderr).toMatch(/another app's|names below localhost are those of apps/);
+    expect(refused.code).not.toBe(0);
+    expect((await add('back', domain, owner)).code).toBe(0);
+  }
+  expect((await add('back', 'nobody.localhost/api')).stderr).toContain('names below localhost');
+  expect((await add('front', 'site.example.com/api/')).stderr).toContain("is another app's");
+  for (const host of ['site.example.com', 'front.localhost']) {
+    await until(host, async () => (await requestHost(rig.httpPort, host, '/api/x')).body === 'back');
+    expect((await requestHost(rig.httpPort, host, '/apis')).body).toBe('front');
+  }
+  const list = await rig.gantry('domains', '--app', 'back');
+  expect(list.stdout).toBe('back.localhost\nfront.localhost/api\nsite.example.com/api\n');
+
+  const removed = await rig.gantry('domains', 'remove', 'site.example.com/api', '--app', 'back');
+  expect(removed.code).toBe(0);
+  await until(
+    'the path is gone',
+    async () => (await requestHost(rig.httpPort, 'site.example.com', '/api')).body === 'front',
+  );
+  const deleted = await rig.gantry('apps', 'delete', 'front', '--confirm', 'front');
+  expect(deleted.code).toBe(0);
+  expect((await rig.gantry('domains', '--app', 'back')).stdout).toBe('back.localhost\n');
+});

@@ -20,7 +20,8 @@ const rules = `  http-request del-header x-forwarded- -m beg
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
   http-request disable-l7-retry unless METH_GET || METH_OPTIONS
   http-request allow if { stopping }
-  http-request set-var(txn.backend) req.hdr(host),host_only,lower,map_str(/d/hosts.map)
+  http-request set-var(txn.path) path,lower
+  http-request set-var(txn.backend) req.hdr(host),host_only,lower,concat(,txn.path,/),map_beg(/d/hosts.map)
   acl wants_html req.hdr(accept) -m sub text/html
   acl known_host var(txn.backend) -m found
   acl stopped_app var(txn.backend) -m str app_-
@@ -133,11 +134,11 @@ test('what was written can be read again', () => {
 
 test('the host map names backends, and can be read again', () => {
   const hosts = new Map([
-    ['blog.test', 'blog'],
-    ['www.test', 'blog'],
-    ['shop.test', 'shop'],
+    ['blog.test/', 'blog'],
+    ['www.test/', 'blog'],
+    ['www.test/shop/', 'shop'],
   ]);
-  expect(renderHosts(hosts)).toBe('blog.test app_blog\nwww.test app_blog\nshop.test app_shop\n');
+  expect(renderHosts(hosts)).toBe('blog.test/ app_blog\nwww.test/ app_blog\nwww.test/shop/ app_shop\n');
   expect(readHosts(renderHosts(hosts))).toEqual(hosts);
   expect(renderHosts(new Map())).toBe('');
 });

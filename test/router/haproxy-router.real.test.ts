@@ -14,6 +14,43 @@ test('a new app answers on its host name, in any spelling and with a port', asyn
   }
 });
 
+test('a path of a host leads to another app, the longest first, and is not changed on the way', async () => {
+  await using rig = await RouterRig.start();
+  using shop = await Upstream.start('v1');
+  using blog = await Upstream.start('v2');
+  using deep = await Upstream.start('v3');
+  const routes = [
+    route('shop', [shop.endpoint], [], ['www.test']),
+    route('blog', [blog.endpoint], [], ['www.test/api', 'only.test/api']),
+    route('deep', [deep.endpoint], [], ['www.test/api/v1']),
+  ];
+  await rig.router.apply(routes);
+  const at = (path: string) => servedBy(rig.port, 'WWW.test:80', path);
+  for (const path of ['/', '/apis', '/api.html', '/%61pi', '/shop/api']) expect(await at(path)).toBe('v1');
+  expect(await servedBy(rig.port, 'www.test', '*', 'OPTIONS')).toBe('v1');
+  for (const path of ['/api', '/api?/api/v1', '/API/', '/api/v1x', '/api//v1'])
+    expect(await at(path)).toBe('v2');
+  for (const path of ['/api/v1', '/api/V1/x?y', '/api/v1/../..', `/api/v1/${'x'.repeat(8000)}`])
+    expect(await at(path)).toBe('v3');
+  expect(await servedBy(rig.port, 'only.test')).toBe('404');
+  expect(await servedBy(rig.port, 'only.test', '/api/x')).toBe('v2');
+  const seen = await ask({ port: rig.port, host: 'www.test', path: '/API/a/../b?c' });
+  expect(JSON.parse(seen.body)).toMatchObject({ path: '/API/a/../b?c' });
+
+  const load = startLoad(rig.port, 'www.test');
+  await rig.router.apply(routes.slice(0, 2));
+  expect(await at('/api/v1')).toBe('v2');
+  await rig.router.apply(routes.slice(0, 1));
+  expect(await at('/api/v1')).toBe('v1');
+  await rig.router.apply(routes);
+  expect(await at('/api/v1')).toBe('v3');
+  await rig.replaceController();
+  await rig.router.apply(routes);
+  expect(await at('/api/v1')).toBe('v3');
+  await load.stop();
+  expect(load.failures).toEqual([]);
+});
+
 test('apps are told who asked, and not what visitors claim', async () => {
   await using rig = await RouterRig.start();
   using v1 = await Upstream.start('v1');

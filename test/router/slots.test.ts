@@ -84,21 +84,37 @@ test('an app that replaces another one in the count is structural too', () => {
   expect(isStructural(new Map([['blog', slots('.')]]), new Map([['blog', slots('. .')]]))).toBe(true);
 });
 
-test('hosts are lower case, and the first app that claims one has it', () => {
-  const routes = [route('blog', '', ['Blog.Test', 'www.test']), route('shop', '', ['www.test', 'shop.test'])];
+test('hosts and paths are lower case, and the first app that claims one has it', () => {
+  const routes = [
+    route('blog', '', ['Blog.Test', 'www.test']),
+    route('shop', '', ['www.test', 'www.test/Shop', '5000']),
+  ];
   expect([...hostsOf(routes)]).toEqual([
-    ['blog.test', 'blog'],
-    ['www.test', 'blog'],
-    ['shop.test', 'shop'],
+    ['blog.test/', 'blog'],
+    ['www.test/', 'blog'],
+    ['www.test/shop/', 'shop'],
+    ['5000', 'shop'],
   ]);
 });
 
-test.each(['', 'a b', 'a\nb', 'a;b', '*.test', '-a', 'a.', 'a'.repeat(254), 'a#b', '[::1]'])(
-  'text that is no host name never reaches HAProxy: %j',
-  (host) => {
-    expect(() => hostsOf([route('blog', '', [host])])).toThrow('of app blog is not a host name');
-  },
-);
+test.each([
+  '',
+  'a b',
+  'a\nb',
+  'a;b',
+  '*.test',
+  '-a',
+  'a.',
+  'a'.repeat(254),
+  'a#b',
+  '[::1]',
+  'a.test/',
+  'a.test//b',
+  'a.test/b;c',
+  'a.test/b c',
+])('text that is no host name never reaches HAProxy: %j', (host) => {
+  expect(() => hostsOf([route('blog', '', [host])])).toThrow('of app blog is not a host name');
+});
 
 test.each([
   ['blog.internal', 80],

@@ -7,13 +7,14 @@ export type Ask = {
   port: number;
   host: string;
   path?: string;
+  method?: string;
   headers?: Record<string, string>;
   body?: string;
   agent?: Agent;
 };
 
 /** One request; a broken connection or a short body rejects. */
-export function ask({ port, host, path = '/', headers = {}, body, agent }: Ask): Promise<Answer> {
+export function ask({ port, host, path = '/', method, headers = {}, body, agent }: Ask): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
       {
@@ -21,7 +22,7 @@ export function ask({ port, host, path = '/', headers = {}, body, agent }: Ask):
         port,
         path,
         agent: agent ?? false,
-        method: body === undefined ? 'GET' : 'POST',
+        method: method ?? (body === undefined ? 'GET' : 'POST'),
         headers: { host, ...headers },
       },
       (response) => {
@@ -43,8 +44,8 @@ export function ask({ port, host, path = '/', headers = {}, body, agent }: Ask):
 }
 
 /** Which upstream answered, or the status when none did. */
-export async function servedBy(port: number, host: string): Promise<string> {
-  const { status, headers } = await ask({ port, host });
+export async function servedBy(port: number, host: string, path = '/', method = 'GET'): Promise<string> {
+  const { status, headers } = await ask({ port, host, path, method });
   return typeof headers['x-served-by'] === 'string' ? headers['x-served-by'] : String(status);
 }
 

@@ -19,8 +19,13 @@ export function app(text: string): AppName {
 }
 
 /** `blog` answers on `blog.test`. */
-export function route(name: string, live: readonly Endpoint[], draining: readonly Endpoint[] = []): Route {
-  return { app: app(name), version: 1, hosts: [`${name}.test`], live, draining };
+export function route(
+  name: string,
+  live: readonly Endpoint[],
+  draining: readonly Endpoint[] = [],
+  hosts = [`${name}.test`],
+): Route {
+  return { app: app(name), version: 1, hosts, live, draining };
 }
 
 export async function freePort(): Promise<number> {

@@ -74,5 +74,5 @@ function answer(id: string, request: IncomingMessage, response: ServerResponse):
     setTimeout(() => response.end('data: second\n\n'), ms);
     return;
   }
-  response.end(JSON.stringify({ id, headers: request.headers }));
+  response.end(JSON.stringify({ id, path: request.url, headers: request.headers }));
 }

@@ -20,8 +20,8 @@ import { timed } from './timed.ts';
 import { keepForALook } from './troubleshoot.ts';
 
 /**
- * Makes a commit or an image live, or says why not. Until the route is switched nothing touches what serves, and a candidate that
- * is not kept removes itself, whether a step fails, throws or is aborted.
+ * Makes a commit or an image live, or says why not. Until the route is switched nothing touches what serves, and a
+ * candidate that is not kept removes itself, whether a step fails, throws or is aborted.
  */
 export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   const { hooks } = asked.settings;
@@ -79,7 +79,6 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
     return failed('start', start.problem);
   }
   await using candidate = start.candidate;
-  const freeing = beginFreeing(attempt);
 
   const unhealthy = await timed(attempt, 'health check', () => awaitHealthy(attempt, candidate.endpoints));
   if (unhealthy) {
@@ -90,6 +89,7 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   const unswitched = await timed(attempt, 'switch', () => switchRoute(attempt, candidate, image));
   if (unswitched) return failed('switch', unswitched);
 
+  const freeing = beginFreeing(attempt);
   await gap.takenOver();
   await reportDrain(attempt);
   await Promise.all([freeing.tell(), runSucceededHook(attempt, candidate.endpoints)]);

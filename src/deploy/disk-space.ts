@@ -28,7 +28,7 @@ export type Freeing = {
   tell: () => Promise<void>;
 };
 
-/** Begins with the build cache, which costs nothing while the candidate becomes healthy. */
+/** Begins with the build cache. Not before the switch: it keeps the engine too busy to start containers quickly. */
 export function beginFreeing({ deployment, tools, log }: Attempt): Freeing {
   const complaints: string[] = [];
   const complain = (error: unknown): void => {

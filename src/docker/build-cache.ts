@@ -5,8 +5,10 @@ import type { EngineClient } from './engine-client.ts';
 const timeoutMs = 120_000;
 /** The engine drops record after record and looks through all of them each time. */
 const trimTimeoutMs = 600_000;
-/** Listing and dropping keeps the engine from starting containers quickly. */
+/** Listing and dropping keeps the engine from starting containers quickly, so it waits until nobody has built for so long. */
 const quietMs = 5_000;
+/** On a server that always builds it must come, too. */
+const longestWaitMs = 60_000;
 
 export type CacheRecord = {
   ID: string;
@@ -26,6 +28,7 @@ export class BuildContextSweeper {
   readonly #client: EngineClient;
   #sweeping: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #waitingSince = 0;
   #isWantedAgain = false;
   readonly #onError: (error: unknown) => void;
 
@@ -35,36 +38,35 @@ export class BuildContextSweeper {
     this.#onError = onError;
   }
 
-  /** Returns at once; the sweep comes when the container of the build has had time to start. */
+  /** Returns at once; the sweep comes when nobody has asked for one for a while. */
   request(): void {
     this.#isWantedAgain = true;
-    if (this.#sweeping || this.#timer) return;
-    this.#timer = setTimeout(() => this.#start(), quietMs);
+    if (this.#sweeping) return;
+    const now = performance.now();
+    if (!this.#timer) this.#waitingSince = now;
+    clearTimeout(this.#timer);
+    const latest = this.#waitingSince + longestWaitMs;
+    this.#timer = setTimeout(() => this.#start(), Math.min(quietMs, Math.max(0, latest - now)));
   }
 
   /** Sweeps now if anything waits for it. */
   async drain(): Promise<void> {
-    if (this.#timer) this.#start();
-    await this.#sweeping;
+    while (this.#timer || this.#sweeping) {
+      if (this.#timer) this.#start();
+      await this.#sweeping;
+    }
   }
 
   #start(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#sweeping ??= this.#sweepWhileWanted();
-  }
-
-  async #sweepWhileWanted(): Promise<void> {
-    try {
-      while (this.#isWantedAgain) {
-        this.#isWantedAgain = false;
-        await this.#sweep();
-      }
-    } catch (error) {
-      this.#onError(error);
-    } finally {
-      this.#sweeping = undefined;
-    }
+    this.#isWantedAgain = false;
+    this.#sweeping = this.#sweep()
+      .catch(this.#onError)
+      .finally(() => {
+        this.#sweeping = undefined;
+        if (this.#isWantedAgain) this.request();
+      });
   }
 
   async #sweep(): Promise<void> {

@@ -59,16 +59,7 @@ type Prepared = Run & {
 
 /** Runs the app's next deployment, if there is one, and writes down how it ended. Needs the app's lease. */
 export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps): Promise<RunResult> {
-  // Before what waits: a push to an app that is stopped starts it.
-  await stopApp(deps.tools(lease), app).then(
-    (isStopped) => isStopped && deps.logger.info({ app }, 'app stopped'),
-    (err: unknown) => deps.logger.error({ err, app }, 'the app could not be stopped; it is tried again'),
-  );
-  if (await emptyIfDeleted(app, lease, deps)) return 'nothing to do';
-  // A worker died while nothing served.
-  await resumeServing(deps.tools(lease), app, answerLimitMs).catch((err: unknown) =>
-    deps.logger.error({ err, app }, 'what served could not be started again; it is tried again'),
-  );
+  if (await catchUp(app, lease, deps)) return 'nothing to do';
   const deployment = await deps.deployments.claim(app, lease.fence, deps.maxRuns);
   if (!deployment) return 'nothing to do';
   const logger = deps.logger.child({ app, deployment: deployment.number });
@@ -110,11 +101,29 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
   return written ? 'finished' : 'lost';
 }
 
+/** What comes before anything that waits: a push to an app that is stopped starts it. Answers whether the app is gone. */
+async function catchUp(name: AppName, lease: AppLease, deps: RunDeps): Promise<boolean> {
+  const tools = deps.tools(lease);
+  const [app, paused] = await Promise.all([deps.apps.get(name), tools.paused(name)]);
+  if (app?.stopped && !app.stopped.isDone)
+    await stopApp(tools, name).then(
+      (isStopped) => isStopped && deps.logger.info({ app: name }, 'app stopped'),
+      (err: unknown) =>
+        deps.logger.error({ err, app: name }, 'the app could not be stopped; it is tried again'),
+    );
+  if (app?.isDeleted && (await emptyIfDeleted(name, tools, deps))) return true;
+  // A worker died while nothing served.
+  if (paused.length > 0)
+    await resumeServing(tools, name, answerLimitMs).catch((err: unknown) =>
+      deps.logger.error({ err, app: name }, 'what served could not be started again; it is tried again'),
+    );
+  return false;
+}
+
 /** Whether the app is to go. A deployment past its switch is brought to its end first, as for a stop. */
-async function emptyIfDeleted(app: AppName, lease: AppLease, deps: RunDeps): Promise<boolean> {
+async function emptyIfDeleted(app: AppName, tools: DeployTools, deps: RunDeps): Promise<boolean> {
   const deletion = await deps.deletions.get(app);
   if (!deletion || (await deps.apps.get(app))?.stopped?.isDone !== true) return false;
-  const tools = deps.tools(lease);
   try {
     await emptyApp(tools, app, deletion.deleteData);
     await tools.markEmptied(app);

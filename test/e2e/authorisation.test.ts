@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Scope } from '../../src/domain/account.ts';
 import { TokenStore } from '../../src/store/token-store.ts';
 import { type ApiOperation, operationsOf, sampleOf } from '../support/openapi.ts';
-import { Rig } from '../support/rig.ts';
+import { Rig, until } from '../support/rig.ts';
 
 let rig: Rig;
 let redis: Redis;
@@ -112,6 +112,15 @@ async function ask({ method, path, body }: ApiOperation, token: string | undefin
   return 'allowed';
 }
 
+/** An earlier route may have deleted it, which goes on for a moment after its answer. */
+async function makeSureOf(app: string): Promise<void> {
+  await until(`there is the app ${app}`, async () => {
+    await rig.api('POST', '/apps', { name: app });
+    const { status, body } = await rig.api('GET', `/apps/${app}`);
+    return status === 200 && (JSON.parse(body) as { state: string }).state !== 'deleting';
+  });
+}
+
 describe('of the routes in the OpenAPI file', () => {
   test.each(Object.keys(strangers))('none lets %s in', async (kind) => {
     await rig.setEnv('mine', {});
@@ -127,8 +136,7 @@ describe('of the routes in the OpenAPI file', () => {
   test.each(holders)('each lets a token with %s in as far as its right goes', async (scope) => {
     const wrong: string[] = [];
     for (const operation of operations.filter(({ right }) => right !== 'public')) {
-      // An earlier route may have removed it.
-      await rig.api('POST', '/apps', { name: 'mine' });
+      await makeSureOf('mine');
       const answer = await ask(operation, (await make([scope])).secret);
       const right = expected[operation.right]?.[scope];
       if (answer !== right)

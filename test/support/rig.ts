@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
 import { cp, readFile, rm } from 'node:fs/promises';
 import { type Agent, get, type IncomingMessage } from 'node:http';
@@ -44,7 +45,12 @@ export class Rig {
 
   static async start(env: Record<string, string> = {}): Promise<Rig> {
     const rig = await Rig.make(env);
-    await rig.start();
+    try {
+      await rig.start();
+    } catch (error) {
+      await rig[Symbol.asyncDispose]();
+      throw error;
+    }
     return rig;
   }
 
@@ -264,10 +270,21 @@ export async function until(
   }
 }
 
+const given = new Set<number>();
+
+/** Below those that the kernel gives to outgoing connections: one of them could take it before it is listened on. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
+  for (;;) {
+    const port = randomInt(20_000, 32_000);
+    if (given.has(port)) continue;
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    given.add(port);
+    return port;
+  }
 }

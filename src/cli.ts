@@ -232,9 +232,26 @@ services
   );
 services
   .command('create')
-  .description('one that runs elsewhere, by its credentials (administrators only)')
+  .description(
+    'one that runs elsewhere, by its credentials; or here, of a template or an image (administrators only)',
+  )
   .argument('<name>')
-  .requiredOption('--credentials <json>', credentialsHelp)
+  .option('--credentials <json>', credentialsHelp)
+  .addOption(
+    new Option('--template <name>', 'what it is, with new credentials').choices([
+      'postgresql',
+      'redis',
+      'valkey',
+      'mariadb',
+    ]),
+  )
+  .option('--image <reference>', 'of its container (default: of the template)')
+  .option('--port <number>', 'where an image without a template listens')
+  .option('--path <folder>', 'where it keeps its data')
+  .option('--command <command>', commandHelp)
+  .option('--env <NAME=value...>', 'of its container; NAME=@file and NAME=- as for gantry env set')
+  .option('-m, --memory <size>', 'of its container: 512M, 2G')
+  .option('--detach', 'do not wait until it is ready')
   .option('--tag <tag...>', 'in VCAP_SERVICES')
   .option('--shared', 'let everybody who may deploy an app bind it')
   .option('--json')
@@ -253,6 +270,8 @@ services
   .command('update')
   .argument('<name>')
   .option('--credentials <json>', `instead of those it has: ${credentialsHelp}`)
+  .option('--image <reference>', 'a new container with the same data')
+  .option('-m, --memory <size>', '512M, 2G or default')
   .option('--tag <tag...>', 'instead of those it has')
   .option('--shared', 'let everybody who may deploy an app bind it')
   .option('--no-shared')
@@ -264,7 +283,11 @@ services
   .command('delete')
   .description('one that no app has any more')
   .argument('<name>')
-  .action(async (name: string) => (await import('./commands/services.ts')).deleteService(name));
+  .option('--delete-data', 'of one that runs here: they go with it')
+  .option('--confirm <name>', 'its name once more, where nobody can be asked')
+  .action(async (name: string, options: { confirm?: string; deleteData?: boolean }) =>
+    (await import('./commands/services.ts')).deleteService(name, options),
+  );
 for (const parent of [services, program]) {
   parent
     .command('bind')

@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { awaitCollected } from './app-log/await-collected.ts';
 import { AppLogCollector } from './app-log/collector.ts';
 import { appUrl, type Config, dataPaths } from './config.ts';
+import { subnetAt, subnetIndex } from './deploy/container-spec.ts';
 import { sweepCgroups } from './deploy/hook-cgroup.ts';
 import { probeHookHost } from './deploy/hook-host.ts';
 import { lookAtInstances } from './deploy/look-at-instances.ts';
@@ -28,6 +29,7 @@ import { CronSchedule, CronWorker } from './queue/cron-schedule.ts';
 import { DeployQueue } from './queue/deploy-queue.ts';
 import { DeployWorker } from './queue/deploy-worker.ts';
 import { Reconciler } from './queue/reconciler.ts';
+import { ServiceKeeper } from './queue/service-keeper.ts';
 import { TaskQueue } from './queue/task-queue.ts';
 import { TaskWorker } from './queue/task-worker.ts';
 import { AppDeletions } from './store/app-deletions.ts';
@@ -57,6 +59,9 @@ import { VolumeStore } from './store/volume-store.ts';
 const maxRuns = 3;
 const reconcileEveryMs = 5000;
 const sweepEveryMs = 30_000;
+/** A database makes its files when it starts for the first time, and writes them out when it stops. */
+const serviceReadyMs = 120_000;
+const serviceGraceMs = 30_000;
 
 export type RunningWorker = { stop: () => Promise<void> };
 
@@ -300,7 +305,27 @@ export async function startWorker(
       .then((found) => instances.tell(event.id, found))
       .catch((err: unknown) => logger.warn({ err, app: event.app }, 'instances could not be looked at'));
   });
+  const keeper = new ServiceKeeper({
+    services,
+    tools: {
+      engine,
+      storeId,
+      storeTag,
+      allocateSubnet: async (service, taken) =>
+        subnetAt(config.subnets, await services.subnetIndex(service, taken.map(subnetIndex))),
+      limits: {
+        readyMs: Math.max(config.healthTimeoutMs, serviceReadyMs),
+        pullMs: config.buildTimeoutMs,
+        graceMs: Math.max(config.stopTimeoutMs, serviceGraceMs),
+        memoryBytes: config.appMemoryBytes,
+      },
+    },
+    turnOf: (service) => new TurnStore(redis, keys.serviceTurn(service)),
+    events,
+    logger,
+  });
   worker.start();
+  keeper.start();
   taskWorker.start();
   cronWorker.start();
   reconciler.start();
@@ -312,7 +337,7 @@ export async function startWorker(
       clearInterval(sweepTimer);
       stopListening();
       await reconciler.stop();
-      await Promise.all([worker.close(), taskWorker.close(), cronWorker.close()]);
+      await Promise.all([worker.close(), keeper.stop(), taskWorker.close(), cronWorker.close()]);
       await sweeping;
       stopTelling();
       await collector.stop();

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { healthCheckTypes, smallestMemory } from '../domain/app-options.ts';
+import { templateNames } from '../domain/managed-service.ts';
 import { eventTypes, webhookFormats } from '../domain/outgoing-webhook.ts';
 import { webhookProviders } from '../domain/webhook.ts';
 
@@ -468,6 +469,13 @@ export const serviceShape = z.object({
   id: z.string(),
   /** As in `VCAP_SERVICES`. */
   label: z.string(),
+  state: z.enum(['starting', 'ready', 'failed', 'deleting']),
+  /** Why it failed. */
+  reason: z.string().nullable(),
+  /** How it runs here; else it runs elsewhere. */
+  managed: z
+    .object({ image: z.string(), port: z.number(), path: z.string(), memory: z.number().nullable() })
+    .nullable(),
   tags: z.array(z.string()),
   /** Whoever may deploy an app may bind it. */
   shared: z.boolean(),
@@ -485,9 +493,19 @@ export const serviceDetailShape = serviceShape.extend({
   credentials: credentialsShape.nullable(),
 });
 
+/** With a template or an image it runs here; else its credentials say where it is. */
 export const newServiceShape = z.strictObject({
   name: z.string().max(100),
-  credentials: credentialsShape,
+  credentials: credentialsShape.optional(),
+  template: z.enum(templateNames).optional(),
+  image: z.string().max(600).optional(),
+  port: z.number().int().min(1).max(65535).optional(),
+  /** Of its volume in the container. */
+  path: z.string().max(500).optional(),
+  /** Through `sh -c`. */
+  command: z.string().min(1).max(10_000).optional(),
+  env: z.record(z.string(), z.string()).default({}),
+  memory: z.number().int().min(smallestMemory).optional(),
   tags: tagsShape.default([]),
   shared: z.boolean().default(false),
 });
@@ -495,6 +513,8 @@ export const newServiceShape = z.strictObject({
 /** What is not in it stays. */
 export const serviceChangeShape = z.strictObject({
   credentials: credentialsShape.optional(),
+  image: z.string().max(600).optional(),
+  memory: z.number().int().min(smallestMemory).nullable().optional(),
   tags: tagsShape.optional(),
   shared: z.boolean().optional(),
 });

@@ -8,7 +8,6 @@ import {
   problemWithCredentials,
   type Service,
   serviceNameRule,
-  userProvided,
 } from '../domain/service.ts';
 import { UserError } from '../errors.ts';
 import type { ServiceStore } from '../store/service-store.ts';
@@ -23,6 +22,7 @@ import {
   servicesShape,
 } from './contract.ts';
 import { pageOf, pageQuery } from './paging.ts';
+import { changeManaged, planService } from './plan-service.ts';
 
 export type ServiceRoutesDeps = Pick<AppRoutesDeps, 'apps'> & { services: ServiceStore };
 
@@ -46,6 +46,16 @@ export function serviceRoutes(deps: ServiceRoutesDeps): FastifyPluginAsyncZod {
       name: service.name,
       id: service.id,
       label: service.label,
+      state: service.status.state,
+      reason: service.status.reason ?? null,
+      managed: service.managed
+        ? {
+            image: service.managed.image,
+            port: service.managed.port,
+            path: service.managed.path,
+            memory: service.managed.memoryBytes ?? null,
+          }
+        : null,
       tags: [...service.tags],
       shared: service.isShared,
       apps: apps.filter((text) => {
@@ -98,22 +108,17 @@ export function serviceRoutes(deps: ServiceRoutesDeps): FastifyPluginAsyncZod {
     api.post(
       '/services',
       {
-        config: { right: 'admin', action: 'create service', shown: ['name', 'tags'] },
+        config: { right: 'admin', action: 'create service', shown: ['name', 'template', 'image', 'tags'] },
         schema: { body: newServiceShape, response: { 201: serviceShape } },
       },
       async ({ account, body }, reply) => {
         const name = parseServiceName(body.name);
         if (!name)
           throw new UserError('INVALID', `"${body.name.slice(0, 50)}" cannot be a service`, serviceNameRule);
-        refuseBad(body.credentials);
-        const made = await services.create({
-          name,
-          label: userProvided,
-          tags: body.tags,
-          isShared: body.shared,
-          credentials: body.credentials,
-          by: account.name,
-        });
+        const wanted = planService(name, body);
+        refuseBad(wanted.credentials);
+        const { tags, shared: isShared } = body;
+        const made = await services.create({ ...wanted, name, tags, isShared, by: account.name });
         if (!made) throw new UserError('CONFLICT', `the service ${name} exists already`);
         return reply
           .status(201)
@@ -139,14 +144,19 @@ export function serviceRoutes(deps: ServiceRoutesDeps): FastifyPluginAsyncZod {
     api.patch(
       '/services/:service',
       {
-        config: { right: 'admin', action: 'change service', shown: ['tags'] },
+        config: { right: 'admin', action: 'change service', shown: ['image', 'tags'] },
         schema: { params: serviceParams, body: serviceChangeShape, response: { 200: serviceDetailShape } },
       },
       async ({ account, params, body }) => {
         const service = await require(params.service);
         const { credentials, tags, shared } = body;
         if (credentials) refuseBad(credentials);
-        const change = { credentials, tags, isShared: shared };
+        if (credentials && service.managed)
+          throw new UserError(
+            'INVALID',
+            `the credentials of ${service.name} were made with its data and cannot change`,
+          );
+        const change = { credentials, tags, isShared: shared, managed: changeManaged(service, body) };
         if (!(await services.change(service, change))) throw serviceNotFound(params.service);
         return detail(account, await require(params.service), false);
       },
@@ -156,10 +166,20 @@ export function serviceRoutes(deps: ServiceRoutesDeps): FastifyPluginAsyncZod {
       '/services/:service',
       {
         config: { right: 'admin', action: 'delete service' },
-        schema: { params: serviceParams, response: { 204: z.null() } },
+        schema: {
+          params: serviceParams,
+          querystring: z.object({ deleteData: z.enum(['true', 'false']).default('false') }),
+          response: { 204: z.null() },
+        },
       },
-      async ({ account, params }, reply) => {
+      async ({ account, params, query }, reply) => {
         const service = await require(params.service);
+        if (service.managed && query.deleteData === 'false')
+          throw new UserError(
+            'CONFLICT',
+            `the data of ${service.name} go with it`,
+            `to say that you mean it: gantry services delete ${service.name} --delete-data`,
+          );
         if ((await services.remove(service)) === 'bound') {
           const { apps } = await describe(account, service);
           throw new UserError(

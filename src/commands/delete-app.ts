@@ -16,27 +16,31 @@ export async function deleteApp(name: string, { confirm, deleteData = false }: O
     console.error(
       deleteData ? `deletes the data of its volumes: ${names}` : `keeps the data of its volumes: ${names}`,
     );
-  if ((confirm ?? (await ask(name))) !== name)
-    throw new UsageError(`that is not "${name}"; nothing was deleted`);
+  await confirmName(name, `deletes ${name} for good`, confirm);
   await request('DELETE', `/apps/${app}?deleteData=${deleteData}`);
-  while (await isThere(app)) await sleep(250);
+  while (await isThere(`/apps/${app}`)) await sleep(250);
   console.error(`${name} is deleted`);
 }
 
-async function ask(name: string): Promise<string> {
-  if (!process.stdin.isTTY)
-    throw new UsageError(`this deletes ${name} for good; to say that you mean it: --confirm ${name}`);
+/** Throws unless `given`, or what somebody types, is the name. */
+export async function confirmName(name: string, what: string, given: string | undefined): Promise<void> {
+  if ((given ?? (await ask(name, what))) !== name)
+    throw new UsageError(`that is not "${name}"; nothing was deleted`);
+}
+
+async function ask(name: string, what: string): Promise<string> {
+  if (!process.stdin.isTTY) throw new UsageError(`this ${what}; to say that you mean it: --confirm ${name}`);
   const asking = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    return (await asking.question(`this deletes ${name} for good; type its name: `)).trim();
+    return (await asking.question(`this ${what}; type its name: `)).trim();
   } finally {
     asking.close();
   }
 }
 
-async function isThere(app: string): Promise<boolean> {
+export async function isThere(path: string): Promise<boolean> {
   try {
-    await readPatiently<typeof appShape>(`/apps/${app}`);
+    await readPatiently<typeof appShape>(path);
     return true;
   } catch (error) {
     if (error instanceof ApiError && error.status === 404) return false;

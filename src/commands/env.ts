@@ -20,6 +20,10 @@ export async function listEnv(options: Options & { expert?: boolean }): Promise<
 }
 
 export async function setEnv(pairs: readonly string[], options: Options): Promise<void> {
+  await change(await readPairs(pairs), options);
+}
+
+export async function readPairs(pairs: readonly string[]): Promise<Record<string, string>> {
   const env: [name: string, value: string][] = [];
   for (const pair of pairs) {
     const equals = pair.indexOf('=');
@@ -29,7 +33,7 @@ export async function setEnv(pairs: readonly string[], options: Options): Promis
     if (problem) throw new UsageError(`"${name}" is refused: ${problem}`);
     env.push([name, await readValue(pair.slice(equals + 1))]);
   }
-  await change(Object.fromEntries(env), options);
+  return Object.fromEntries(env);
 }
 
 /** From a file or standard input, in any of the formats of Clever Cloud's console; all or nothing. */

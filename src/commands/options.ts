@@ -113,7 +113,7 @@ function rows(options: Options): string[][] {
   ];
 }
 
-function readMemory(text: string): number | null {
+export function readMemory(text: string): number | null {
   if (text === 'default') return null;
   const bytes = parseMemory(text);
   if (bytes === undefined)

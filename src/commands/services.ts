@@ -1,8 +1,13 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import type { bindingsShape, serviceDetailShape, serviceShape, servicesShape } from '../api/contract.ts';
-import { call, collect, request } from './api-client.ts';
-import { readValue } from './env.ts';
+import { showMemory } from '../domain/app-options.ts';
+import { safeText } from '../domain/safe-text.ts';
+import { call, collect, readPatiently, request } from './api-client.ts';
+import { confirmName, isThere } from './delete-app.ts';
+import { readPairs, readValue } from './env.ts';
 import { UsageError } from './exit-code.ts';
+import { readMemory } from './options.ts';
 import { printJson, printTable } from './print.ts';
 
 type Credentials = Record<string, unknown>;
@@ -12,12 +17,16 @@ export async function listServices({ app, json }: { app?: string; json?: boolean
   const services = await collect<typeof servicesShape, 'services'>('/services', 'services');
   if (json) return printJson(services);
   if (services.length === 0)
-    return console.error(
-      'no services; one that runs elsewhere: gantry services create NAME --credentials @file.json',
-    );
+    return console.error('no services; make one: gantry services create db --template postgresql');
   printTable(
-    ['SERVICE', 'KIND', 'BOUND TO', 'SHARED'],
-    services.map(({ name, label, apps, shared }) => [name, label, apps.join(', '), shared ? 'yes' : '']),
+    ['SERVICE', 'KIND', 'STATE', 'BOUND TO', 'SHARED'],
+    services.map(({ name, label, state, apps, shared }) => [
+      name,
+      label,
+      state,
+      apps.join(', '),
+      shared ? 'yes' : '',
+    ]),
   );
 }
 
@@ -32,18 +41,54 @@ async function listBindings(app: string, json = false): Promise<void> {
   );
 }
 
-export async function createService(
-  name: string,
-  options: { credentials: string; tag?: string[]; shared?: boolean; json?: boolean },
-): Promise<void> {
+type NewService = {
+  credentials?: string;
+  template?: string;
+  image?: string;
+  port?: string;
+  path?: string;
+  command?: string;
+  env?: string[];
+  memory?: string;
+  tag?: string[];
+  shared?: boolean;
+  detach?: boolean;
+  json?: boolean;
+};
+
+/** One that is to run here is waited for. */
+export async function createService(name: string, options: NewService): Promise<void> {
+  const { credentials, template, image, port, path, command, env, memory } = options;
+  const began = performance.now();
   const made = await call<typeof serviceShape>('POST', '/services', {
     name,
-    credentials: await readCredentials(options.credentials),
+    ...(credentials !== undefined && { credentials: await readCredentials(credentials) }),
+    ...(template !== undefined && { template }),
+    ...(image !== undefined && { image }),
+    ...(port !== undefined && { port: Number(port) }),
+    ...(path !== undefined && { path }),
+    ...(command !== undefined && { command }),
+    ...(env && { env: await readPairs(env) }),
+    ...(memory !== undefined && { memory: readMemory(memory) }),
     tags: options.tag ?? [],
     shared: options.shared ?? false,
   });
-  if (options.json) return printJson(made);
-  console.error(`${name} is there; give it to an app: gantry bind APP ${name}`);
+  if (made.managed) console.error(`${name} starts: ${made.managed.image}, ${made.label}`);
+  const ready = made.managed && !options.detach ? await awaitReady(name) : made;
+  if (options.json) return printJson(ready);
+  if (ready.state !== 'ready') return;
+  const took = made.managed ? ` (${((performance.now() - began) / 1000).toFixed(1)}s)` : '';
+  console.error(`${name} is there${took}; give it to an app: gantry bind APP ${name}`);
+}
+
+async function awaitReady(name: string): Promise<z.infer<typeof serviceDetailShape>> {
+  for (;;) {
+    const service = await readPatiently<typeof serviceDetailShape>(pathOf(name));
+    if (service.state === 'ready') return service;
+    if (service.state !== 'starting')
+      throw new Error(`${name} does not run: ${safeText(service.reason ?? service.state, 500)}`);
+    await sleep(250);
+  }
 }
 
 export async function showService(
@@ -57,10 +102,19 @@ export async function showService(
 }
 
 function rowsOf(service: z.infer<typeof serviceDetailShape>): string[][] {
-  const { name, id, label, tags, shared, apps, createdAt, createdBy, credentials, credentialNames } = service;
+  const { name, id, label, tags, shared, apps, managed } = service;
+  const { createdAt, createdBy, credentials, credentialNames } = service;
   return [
     ['name', name],
     ['kind', label],
+    ['state', service.reason === null ? service.state : `${service.state}: ${service.reason}`],
+    ...(managed
+      ? [
+          ['image', managed.image],
+          ['volume', managed.path],
+          ['memory', managed.memory === null ? 'default' : showMemory(managed.memory)],
+        ]
+      : []),
     ['id', id],
     ['tags', tags.join(', ')],
     ['shared', shared ? 'yes: who may deploy an app may bind it' : 'no: administrators bind it'],
@@ -77,20 +131,32 @@ function showValue(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-export async function updateService(
-  name: string,
-  options: { credentials?: string; tag?: string[]; shared?: boolean; json?: boolean },
-): Promise<void> {
-  const { credentials, tag, shared } = options;
-  if (credentials === undefined && tag === undefined && shared === undefined)
-    throw new UsageError('what is to change? --credentials, --tag, --shared or --no-shared');
-  const changed = await call<typeof serviceDetailShape>('PATCH', pathOf(name), {
+type ServiceChange = {
+  credentials?: string;
+  image?: string;
+  memory?: string;
+  tag?: string[];
+  shared?: boolean;
+  json?: boolean;
+};
+
+export async function updateService(name: string, options: ServiceChange): Promise<void> {
+  const { credentials, image, memory, tag, shared } = options;
+  const change = {
     ...(credentials !== undefined && { credentials: await readCredentials(credentials) }),
+    ...(image !== undefined && { image }),
+    ...(memory !== undefined && { memory: readMemory(memory) }),
     ...(tag && { tags: tag }),
     ...(shared !== undefined && { shared }),
-  });
-  if (options.json) return printJson(changed);
-  const apps = changed.apps.map((app) => `gantry restart --app ${app}`);
+  };
+  if (Object.keys(change).length === 0)
+    throw new UsageError(
+      'what is to change? --credentials, --image, --memory, --tag, --shared or --no-shared',
+    );
+  const changed = await call<typeof serviceDetailShape>('PATCH', pathOf(name), change);
+  const ready = changed.state === 'starting' ? await awaitReady(name) : changed;
+  if (options.json) return printJson(ready);
+  const apps = credentials === undefined ? [] : changed.apps.map((app) => `gantry restart --app ${app}`);
   console.error(
     apps.length === 0
       ? `${name} is changed`
@@ -98,8 +164,16 @@ export async function updateService(
   );
 }
 
-export async function deleteService(name: string): Promise<void> {
-  await request('DELETE', pathOf(name));
+/** Ends when nothing is left of it. */
+export async function deleteService(
+  name: string,
+  { confirm, deleteData = false }: { confirm?: string; deleteData?: boolean },
+): Promise<void> {
+  const { managed } = await call<typeof serviceDetailShape>('GET', pathOf(name));
+  if (managed && deleteData)
+    await confirmName(name, `deletes the service ${name} and its data for good`, confirm);
+  await request('DELETE', `${pathOf(name)}?deleteData=${deleteData}`);
+  while (await isThere(pathOf(name))) await sleep(250);
   console.error(`${name} is deleted`);
 }
 

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
+import type { Engine } from '../docker/engine.ts';
 import { type AppName, parseAppName } from '../domain/app.ts';
-import { labels } from '../domain/container.ts';
+import { type ContainerState, labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import { ipv6SubnetsOverlap } from '../domain/ipv6-subnet.ts';
 import type { Attempt } from './attempt.ts';
@@ -20,14 +21,38 @@ export async function appNetwork(
     const problem = await problemWithOthers(attempt, ipv6Subnet, network);
     if (problem) return { problem };
   }
+  const marks = { [labels.store]: tools.storeId, [labels.app]: deployment.app };
+  const subnet = await makeNetwork(
+    (taken) => tools.allocateSubnet(deployment.app, taken, ipv6Subnet ?? ''),
+    (range) => tools.engine.ensureNetwork(network, range, marks, ipv6Subnet),
+  );
+  return { network, subnet };
+}
+
+/** Tries one range after the other until `make` finds that it overlaps nothing; returns that. */
+export async function makeNetwork(
+  allocate: (taken: readonly string[]) => Promise<string>,
+  make: (subnet: string) => Promise<boolean>,
+): Promise<string> {
   const taken: string[] = [];
   while (taken.length < 64) {
-    const subnet = await tools.allocateSubnet(deployment.app, taken, ipv6Subnet ?? '');
-    const marks = { [labels.store]: tools.storeId, [labels.app]: deployment.app };
-    if (await tools.engine.ensureNetwork(network, subnet, marks, ipv6Subnet)) return { network, subnet };
+    const subnet = await allocate(taken);
+    if (await make(subnet)) return subnet;
     taken.push(subnet);
   }
   throw new Error('the range in GANTRY_SUBNETS overlaps other networks of this machine; set another one');
+}
+
+/** Services are guests in the networks of apps. */
+export function isOfService({ labels: marks }: Pick<ContainerState, 'labels'>): boolean {
+  return marks[labels.service] !== undefined;
+}
+
+export async function removeAppNetwork(engine: Engine, network: string): Promise<void> {
+  const members = await engine.inspectNetwork(network);
+  for (const container of members?.containers ?? [])
+    if (isOfService(container)) await engine.disconnectNetwork(network, container.id);
+  await engine.removeNetwork(network);
 }
 
 /** No name of an app has a dot, so that no app can have the name of a network of another. */

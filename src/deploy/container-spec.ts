@@ -14,11 +14,13 @@ export function containerSpec(
   instance: number,
 ): ContainerSpec {
   const { deployment, settings, appEnv, tools } = attempt;
+  const services = attempt.services.flatMap(({ name, isManaged }) => (isManaged ? [name] : []));
   return {
     name: `gantry-${tools.storeTag}-${deployment.app}-v${deployment.number}-${instance}`,
     image: image.reference,
     labels: {
       ...objectLabels(attempt),
+      ...(services.length > 0 && { [labels.services]: services.join(' ') }),
       ...(settings.troubleshoot && { [labels.troubleshoot]: '1' }),
       ...(network === 'host' && { [labels.hostPorts]: hostPorts(attempt).join(' ') }),
     },

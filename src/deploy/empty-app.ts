@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AppName } from '../domain/app.ts';
 import { labels } from '../domain/container.ts';
+import { removeAppNetwork } from './app-network.ts';
 import type { DeployTools } from './attempt.ts';
 
 /**
@@ -31,7 +32,7 @@ export async function emptyApp(tools: DeployTools, app: AppName, deleteData: boo
     for (const name of names) await engine.removeImage(name);
   }
   for (const network of await both((label) => engine.listNetworks(label)))
-    await engine.removeNetwork(network);
+    await removeAppNetwork(engine, network);
   if (deleteData) {
     for (const volume of await both((label) => engine.listVolumes(label)))
       if (!(await engine.removeVolume(volume))) throw new Error(`the volume ${volume} is still used`);

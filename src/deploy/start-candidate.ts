@@ -8,6 +8,7 @@ import { appNetwork } from './app-network.ts';
 import type { Attempt } from './attempt.ts';
 import { imageIsGone } from './build-image.ts';
 import { containerSpec, freeAddress } from './container-spec.ts';
+import { joinServices, serviceOutOfReach } from './join-services.ts';
 import { isAbandoned, tellSpecs } from './troubleshoot.ts';
 
 /** The running containers of a release that has not proved itself. They are removed unless they are kept. */
@@ -26,7 +27,8 @@ export type Place = { network: string; addresses: readonly string[] } | { proble
 export async function preparePlace(attempt: Attempt): Promise<Place> {
   const { deployment, tools } = attempt;
   // The one address of the machine that every program in its network can be reached at.
-  if (deployment.options.network === 'host') return { network: 'host', addresses: ['127.0.0.1'] };
+  if (deployment.options.network === 'host')
+    return serviceOutOfReach(attempt) ?? { network: 'host', addresses: ['127.0.0.1'] };
   const [made, siblings] = await Promise.all([
     appNetwork(attempt),
     tools.engine.listContainers(`${labels.app}=${deployment.app}`),
@@ -36,7 +38,10 @@ export async function preparePlace(attempt: Attempt): Promise<Place> {
   const ours = siblings.filter((container) => container.labels[labels.store] === tools.storeId);
   const abandoned = ours.filter((container) => isAbandoned(container, deployment.number));
   await Promise.allSettled(abandoned.map(({ id }) => tools.engine.stopAndRemove(id, 0)));
-  const taken = ours.flatMap((container) => (container.address ? [container.address] : []));
+  const problem = await joinServices(attempt, network);
+  if (problem) return { problem };
+  const members = await tools.engine.inspectNetwork(network);
+  const taken = [...ours, ...(members?.containers ?? [])].map(({ address }) => address ?? '');
   const addresses: string[] = [];
   const { instances } = deployment.options;
   while (addresses.length < instances) {

@@ -8,7 +8,7 @@ import { type Deployment, isFinal } from '../domain/deployment.ts';
 import type { ReconcileAction } from '../domain/measurement.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { isTaskOver, type Task } from '../domain/task.ts';
-import { appOfIpv6Network } from './app-network.ts';
+import { appOfIpv6Network, isOfService, removeAppNetwork } from './app-network.ts';
 import { volumeName } from './container-spec.ts';
 import { isKeptForALook } from './troubleshoot.ts';
 
@@ -68,6 +68,7 @@ export async function sweepContainers(facts: SweepFacts): Promise<void> {
 }
 
 async function useOf(facts: SweepFacts, container: ContainerState): Promise<'live' | 'passing' | 'none'> {
+  if (isOfService(container)) return 'passing';
   const app = container.labels[labels.app] as AppName;
   const task = container.labels[labels.task];
   if (task !== undefined) {
@@ -161,8 +162,9 @@ export async function sweepNetworks(facts: SweepFacts): Promise<void> {
     if (app === undefined) continue;
     const desired = await facts.desired(app);
     if (desired !== undefined && !isFinal(desired.state)) continue;
-    if (await engine.isNetworkUsed(network)) continue;
-    await engine.removeNetwork(network);
+    const members = await engine.inspectNetwork(network);
+    if (!members?.containers.every(isOfService)) continue;
+    await removeAppNetwork(engine, network);
     facts.onAction('remove_network');
   }
 }

@@ -75,7 +75,7 @@ export async function networksOverlapping(
   return found;
 }
 
-function subnetsOf({ IPAM }: NetworkInspectInfo): string[] {
+export function subnetsOf({ IPAM }: NetworkInspectInfo): string[] {
   return (IPAM?.Config ?? []).flatMap(({ Subnet }) => (Subnet === undefined ? [] : [Subnet]));
 }
 

@@ -13,8 +13,8 @@ function socketMount({ dockerSocket }: ContainerSpec) {
 
 /** A volume outlives the release it was made for. */
 function volumeLabels(all: Readonly<Record<string, string>>): Record<string, string> {
-  const { [labels.store]: store = '', [labels.app]: app = '' } = all;
-  return { [labels.store]: store, [labels.app]: app };
+  const lasting: string[] = [labels.store, labels.app, labels.service];
+  return Object.fromEntries(Object.entries(all).filter(([name]) => lasting.includes(name)));
 }
 
 /** The body of "create a container". It is born without a restart policy, so that a candidate that crashes stays down. */

@@ -5,7 +5,13 @@ export function containerState(inspected: ContainerInspectInfo): ContainerState 
   const { State, NetworkSettings } = inspected;
   // While the engine waits to restart it, a container counts as running although no process is there.
   const isRunning = State.Running && !State.Restarting;
-  const [network] = Object.values(NetworkSettings.Networks ?? {});
+  // The engine forgets IPAddress when it stops; the configured one stays.
+  const networks = Object.fromEntries(
+    Object.entries(NetworkSettings.Networks ?? {}).map(([name, { IPAMConfig, IPAddress }]) => [
+      name,
+      IPAMConfig?.IPv4Address || IPAddress || '',
+    ]),
+  );
   return {
     id: inspected.Id,
     name: inspected.Name.replace(/^\//, ''),
@@ -20,8 +26,8 @@ export function containerState(inspected: ContainerInspectInfo): ContainerState 
     memoryBytes: inspected.HostConfig.Memory || undefined,
     cpus: (inspected.HostConfig.NanoCpus ?? 0) / 1e9 || undefined,
     pid: State.Pid > 0 ? State.Pid : undefined,
-    // The engine forgets IPAddress when it stops; the configured one stays.
-    address: network?.IPAMConfig?.IPv4Address || network?.IPAddress || undefined,
+    address: Object.values(networks)[0] || undefined,
+    networks,
   };
 }
 

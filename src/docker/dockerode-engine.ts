@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { ImageInspectInfo } from 'dockerode';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
 import type { ImageReference } from '../domain/image-reference.ts';
@@ -15,16 +16,19 @@ import type {
   ListedContainer,
   LoginResult,
   NetworkFacts,
+  NetworkMembers,
   PublishRequest,
   PublishResult,
   PullProgress,
   PullRequest,
   PullResult,
   StartResult,
+  VolumeAccess,
 } from './engine.ts';
 import { defaultSocketPath, EngineClient } from './engine-client.ts';
 import { type ExecOptions, execCommand } from './exec-command.ts';
 import { followOutput } from './follow-output.ts';
+import { connectNetwork, disconnectNetwork, inspectNetwork } from './network-members.ts';
 import { publishImage } from './publish-image.ts';
 import { pullImage, resolveImage } from './pull-image.ts';
 import { type OutputPortion, type ReadOutput, readOutput } from './read-output.ts';
@@ -33,6 +37,7 @@ import { removeContainer } from './remove-container.ts';
 import { startAgain, startContainer } from './start-container.ts';
 import { explainInitExit } from './start-refusal.ts';
 import { stopContainer } from './stop-container.ts';
+import { readVolume, writeVolume } from './volume-archive.ts';
 import { inspectContainer, waitForExit } from './wait-for-exit.ts';
 import { watchContainers } from './watch-containers.ts';
 
@@ -243,11 +248,16 @@ export class DockerodeEngine implements Engine {
     return networks.map((network) => network.Name);
   }
 
-  async isNetworkUsed(name: string): Promise<boolean> {
-    const containers = await this.#client.call('listing containers', (docker, abortSignal) =>
-      docker.listContainers({ all: true, filters: { network: [name] }, abortSignal }),
-    );
-    return containers.length > 0;
+  async inspectNetwork(name: string): Promise<NetworkMembers | undefined> {
+    return await inspectNetwork(this.#client, name);
+  }
+
+  async connectNetwork(network: string, container: string, alias: string, address: string): Promise<boolean> {
+    return await connectNetwork(this.#client, network, container, alias, address);
+  }
+
+  async disconnectNetwork(network: string, container: string): Promise<void> {
+    await disconnectNetwork(this.#client, network, container);
   }
 
   async listVolumes(label: string): Promise<string[]> {
@@ -264,6 +274,22 @@ export class DockerodeEngine implements Engine {
     if (removed.ok || removed.refusal.status === 404) return true;
     if (removed.refusal.status === 409) return false;
     throw new Error(`could not remove the volume ${name}: ${removed.refusal.message}`);
+  }
+
+  async readVolume(
+    access: VolumeAccess,
+    take: (tar: Readable) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await readVolume(this.#client, access, take, signal);
+  }
+
+  async writeVolume(
+    access: VolumeAccess,
+    tar: Readable,
+    signal: AbortSignal,
+  ): ReturnType<Engine['writeVolume']> {
+    return await writeVolume(this.#client, access, tar, signal);
   }
 
   async startContainer(spec: ContainerSpec): Promise<StartResult> {

@@ -11,7 +11,7 @@ const callTimeoutMs = 30_000;
 export type RawRequest = { _query: Record<string, string>; _body: object };
 
 export type DialOptions = {
-  method: 'GET' | 'POST';
+  method: 'GET' | 'POST' | 'PUT';
   /** Ends with `?` when there is a query. */
   path: string;
   query?: Record<string, string>;

@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
 import type { ImageReference } from '../domain/image-reference.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
@@ -95,6 +95,22 @@ export type NetworkFacts = {
   isUsed: boolean;
 };
 
+export type NetworkMembers = {
+  /** Of its IPv4 addresses. */
+  subnet: string;
+  /** Running or not. */
+  containers: readonly { id: string; labels: Readonly<Record<string, string>>; address: string }[];
+};
+
+/** A container that is never started gives the engine's tools for files access to a volume. */
+export type VolumeAccess = {
+  image: string;
+  volume: string;
+  /** Of the container, and of the volume should it be new. */
+  name: string;
+  labels: Readonly<Record<string, string>>;
+};
+
 /** `records`: how many of that time there were up to this one. */
 export type StampedLine = { stream: 'stdout' | 'stderr'; at: string; records: number; text: string };
 
@@ -168,13 +184,29 @@ export interface Engine {
   removeNetwork(name: string): Promise<void>;
   /** Names of the networks with a label. */
   listNetworks(label: string): Promise<string[]>;
-  /** Whether containers are in it, running or not. */
-  isNetworkUsed(name: string): Promise<boolean>;
+  /** `undefined`: there is none of that name. */
+  inspectNetwork(name: string): Promise<NetworkMembers | undefined>;
+  /** Puts a container into one more network, under a name. False: somebody has the address. Fine when it is in it. */
+  connectNetwork(network: string, container: string, alias: string, address: string): Promise<boolean>;
+  /** Fine when it is not in it. */
+  disconnectNetwork(network: string, container: string): Promise<void>;
 
   /** Names of the volumes with a label. */
   listVolumes(label: string): Promise<string[]>;
   /** With all data in it. `false`: a container has it, if only a stopped one. Fine when it does not exist. */
   removeVolume(name: string): Promise<boolean>;
+  /** A tar of everything in a volume, below `data/`. */
+  readVolume(
+    access: VolumeAccess,
+    take: (tar: Readable) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** Unpacks such a tar into a volume. A tar that is none is a refusal, after which the volume may hold parts of it. */
+  writeVolume(
+    access: VolumeAccess,
+    tar: Readable,
+    signal: AbortSignal,
+  ): Promise<{ ok: true } | { ok: false; reason: string }>;
 
   /**
    * Creates and starts. When the engine refuses to start it, nothing is left behind. A command that is missing in the

@@ -63,9 +63,9 @@ async function removeEarlier(client: EngineClient, spec: ContainerSpec): Promise
   );
   if (!found.ok) return undefined;
   const existing = found.value.Config.Labels ?? {};
-  const isOurs = [labels.store, labels.app].every(
-    (label) => spec.labels[label] !== undefined && existing[label] === spec.labels[label],
-  );
+  const isSame = (label: string): boolean =>
+    spec.labels[label] !== undefined && existing[label] === spec.labels[label];
+  const isOurs = isSame(labels.store) && (isSame(labels.app) || isSame(labels.service));
   if (!isOurs) return `the container name ${spec.name} is taken by a container that is not ours`;
   await removeContainer(client, found.value.Id);
   return undefined;

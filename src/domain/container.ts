@@ -8,6 +8,12 @@ export const labels = {
   release: 'gantry.release',
   /** On a container that runs a command once. */
   task: 'gantry.task',
+  /** On everything of a managed service, which is of no app. */
+  service: 'gantry.service',
+  /** What a container of a service is made of. */
+  serviceMark: 'gantry.service-mark',
+  /** On a container of an app: the managed services it was told of, with spaces between them. */
+  services: 'gantry.services',
   commit: 'gantry.commit',
   /** Reference and digest of what was pulled. */
   image: 'gantry.image',
@@ -66,4 +72,6 @@ export type ContainerState = {
   pid?: number;
   /** Its fixed address in the network, running or not. */
   address?: string;
+  /** The same of each network it is in. */
+  networks: Readonly<Record<string, string>>;
 };

@@ -1,3 +1,5 @@
+import type { ManagedService, ServiceCopy, ServiceState } from './managed-service.ts';
+
 declare const brand: unique symbol;
 
 /** A name that is safe as a host name, a label value, a Redis key and part of a container's name. */
@@ -11,6 +13,11 @@ export type Service = {
   id: string;
   /** Cloud Foundry's word for the kind of a service. */
   label: string;
+  /** Runs here; else somewhere else. */
+  managed: ManagedService | undefined;
+  status: ServiceState;
+  /** The last one, or the one under way. */
+  copy: ServiceCopy | undefined;
   tags: readonly string[];
   /** Whoever may deploy an app may bind it to that, not administrators only. */
   isShared: boolean;
@@ -23,6 +30,7 @@ export type Binding = { id: string; app: string; by: string; at: Date };
 /** A service as an app has it. */
 export type BoundService = Pick<Service, 'name' | 'id' | 'label' | 'tags'> & {
   bindingId: string;
+  isManaged: boolean;
   credentials: Credentials;
 };
 

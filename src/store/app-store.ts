@@ -5,6 +5,7 @@ import { type AppOptions, readAppOptions } from '../domain/app-options.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import { keys, type StoreEvent } from './keys.ts';
 import type { Sealer } from './sealing.ts';
+import { subnetIndex } from './subnet-index.ts';
 
 /** Apps and their variables. Values are sealed before they reach Redis. */
 export class AppStore {
@@ -139,14 +140,7 @@ export class AppStore {
 
   /** A number of its own for each network of an app, from which its addresses are cut. The plain one is called ''. */
   async subnetIndex(app: AppName, taken: readonly number[], network = ''): Promise<number> {
-    return (await this.#redis.eval(
-      subnetScript,
-      2,
-      keys.app(app),
-      keys.subnets,
-      JSON.stringify(taken),
-      network === '' ? 'subnet' : `subnet ${network}`,
-    )) as number;
+    return subnetIndex(this.#redis, keys.app(app), taken, network === '' ? 'subnet' : `subnet ${network}`);
   }
 }
 
@@ -181,18 +175,4 @@ if now == ARGV[2] then return 1 end
 if now ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'options', ARGV[2])
 return 1
-`;
-
-/** Keeps the app's index unless it is in `taken` (its range overlaps somebody else's network); else gives the next free one. */
-const subnetScript = `
-local appKey, subnetsKey, taken, field = KEYS[1], KEYS[2], cjson.decode(ARGV[1]), ARGV[2]
-local refused = {}
-for _, index in ipairs(taken) do refused[tostring(index)] = true end
-local mine = redis.call('HGET', appKey, field)
-if mine and not refused[mine] then return tonumber(mine) end
-local index = 0
-while refused[tostring(index)] or redis.call('SISMEMBER', subnetsKey, index) == 1 do index = index + 1 end
-redis.call('SADD', subnetsKey, index)
-redis.call('HSET', appKey, field, index)
-return index
 `;

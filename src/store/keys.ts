@@ -41,6 +41,8 @@ export const keys = {
   /** Names of all services. */
   services: `${prefix}:services`,
   service: (service: ServiceName) => `${prefix}:service:${service}`,
+  /** Of the worker that is at it. */
+  serviceTurn: (service: ServiceName) => `${prefix}:service-turn:${service}`,
   /** App to what is known of its binding. */
   serviceBindings: (service: ServiceName) => `${prefix}:service-bindings:${service}`,
   /** Host name, with a path or without, to app. */
@@ -92,6 +94,8 @@ export type StoreEvent =
   /** A container is about to be removed: what it printed is to be read to its end. */
   | { kind: 'collect'; container: string }
   | { kind: 'collected'; container: string }
+  /** Something about a service is not as it was. */
+  | { kind: 'service'; service: ServiceName }
   | { kind: 'instances asked'; app: AppName; id: string }
   | { kind: 'instances told'; id: string }
   | ({ kind: 'measured' } & Measurement)

@@ -1,16 +1,28 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
+import type { ManagedService, ServiceCopy, ServiceState } from '../domain/managed-service.ts';
 import type { Binding, BoundService, Credentials, Service, ServiceName } from '../domain/service.ts';
 import { explainDeleted, refuseDeletedInLua } from './app-deletions.ts';
-import { keys } from './keys.ts';
+import { keys, type StoreEvent } from './keys.ts';
 import type { Sealer } from './sealing.ts';
+import { subnetIndex } from './subnet-index.ts';
 
-export type NewService = Pick<Service, 'name' | 'label' | 'tags' | 'isShared' | 'by'> & {
+export type NewService = Pick<Service, 'name' | 'label' | 'tags' | 'isShared' | 'by' | 'managed'> & {
   credentials: Credentials;
+  /** Of the container of a managed one. */
+  env: Readonly<Record<string, string>>;
 };
 
-export type ServiceChange = { credentials?: Credentials; tags?: readonly string[]; isShared?: boolean };
+/** To be sure that it is about the same service still. */
+type Ref = Pick<Service, 'name' | 'id'>;
+
+export type ServiceChange = {
+  credentials?: Credentials;
+  tags?: readonly string[];
+  isShared?: boolean;
+  managed?: ManagedService;
+};
 
 /** Services and which apps they are bound to. Credentials are sealed before they reach Redis. */
 export class ServiceStore {
@@ -35,6 +47,13 @@ export class ServiceStore {
       name,
       id: fields.id,
       label: fields.label ?? '',
+      managed: fields.managed ? (JSON.parse(fields.managed) as ManagedService) : undefined,
+      status: fields.deleting
+        ? { state: 'deleting' }
+        : fields.status
+          ? (JSON.parse(fields.status) as ServiceState)
+          : { state: fields.managed ? 'starting' : 'ready' },
+      copy: fields.copy ? (JSON.parse(fields.copy) as ServiceCopy) : undefined,
       tags: JSON.parse(fields.tags ?? '[]') as string[],
       isShared: fields.shared === '1',
       by: fields.by ?? '',
@@ -43,7 +62,8 @@ export class ServiceStore {
   }
 
   /** False: there is one of that name. */
-  async create({ name, label, tags, isShared, by, credentials }: NewService): Promise<boolean> {
+  async create(service: NewService): Promise<boolean> {
+    const { name, label, tags, isShared, by, managed, credentials, env } = service;
     const id = randomUUID();
     const fields = {
       label,
@@ -52,6 +72,10 @@ export class ServiceStore {
       by,
       createdAt: new Date().toISOString(),
       credentials: this.#sealer.seal(JSON.stringify(credentials), context(name, id)),
+      ...(managed && {
+        managed: JSON.stringify(managed),
+        env: this.#sealer.seal(JSON.stringify(env), envContext(name, id)),
+      }),
     };
     const made = await this.#redis.eval(
       createScript,
@@ -62,45 +86,94 @@ export class ServiceStore {
       id,
       ...Object.entries(fields).flat(),
     );
+    await this.#announce(name);
     return made === 1;
   }
 
-  async credentials({ name, id }: Pick<Service, 'name' | 'id'>): Promise<Credentials> {
+  async env({ name, id }: Ref): Promise<Record<string, string>> {
+    const sealed = await this.#redis.hget(keys.service(name), 'env');
+    if (!sealed) return {};
+    return JSON.parse(this.#sealer.open(sealed, envContext(name, id))) as Record<string, string>;
+  }
+
+  async credentials({ name, id }: Ref): Promise<Credentials> {
     const sealed = await this.#redis.hget(keys.service(name), 'credentials');
     if (!sealed) return {};
     return JSON.parse(this.#sealer.open(sealed, context(name, id))) as Credentials;
   }
 
   /** Apps have it with their next deployment. False: it is gone. */
-  async change(
-    { name, id }: Pick<Service, 'name' | 'id'>,
-    { credentials, tags, isShared }: ServiceChange,
-  ): Promise<boolean> {
+  async change({ name, id }: Ref, { credentials, tags, isShared, managed }: ServiceChange): Promise<boolean> {
     const fields = {
       ...(credentials && { credentials: this.#sealer.seal(JSON.stringify(credentials), context(name, id)) }),
       ...(tags && { tags: JSON.stringify(tags) }),
       ...(isShared !== undefined && { shared: isShared ? '1' : '' }),
+      ...(managed && {
+        managed: JSON.stringify(managed),
+        status: JSON.stringify({ state: 'starting' } satisfies ServiceState),
+      }),
     };
     const flat = Object.entries(fields).flat();
-    return (await this.#redis.eval(changeScript, 1, keys.service(name), id, ...flat)) === 1;
+    const changed = await this.#redis.eval(changeScript, 1, keys.service(name), id, ...flat);
+    await this.#announce(name);
+    return changed === 1;
   }
 
-  /** The apps that have it, if there are any: then it stays. */
-  async remove({ name, id }: Pick<Service, 'name' | 'id'>): Promise<'bound' | 'removed'> {
-    const removed = await this.#redis.eval(
-      removeScript,
-      3,
+  async setStatus({ name, id }: Ref, status: ServiceState): Promise<void> {
+    await this.#redis.eval(changeScript, 1, keys.service(name), id, 'status', JSON.stringify(status));
+    await this.#announce(name);
+  }
+
+  async setCopy({ name, id }: Ref, copy: ServiceCopy): Promise<void> {
+    await this.#redis.eval(changeScript, 1, keys.service(name), id, 'copy', JSON.stringify(copy));
+    await this.#announce(name);
+  }
+
+  /** False: another one is under way, or it is not there any more. */
+  async beginCopy({ name, id }: Ref, copy: ServiceCopy): Promise<boolean> {
+    const began = await this.#redis.eval(copyScript, 1, keys.service(name), id, JSON.stringify(copy));
+    await this.#announce(name);
+    return began === 1;
+  }
+
+  /** For its network. */
+  async subnetIndex(name: ServiceName, taken: readonly number[]): Promise<number> {
+    return subnetIndex(this.#redis, keys.service(name), taken, 'subnet');
+  }
+
+  /** One that apps have stays. A managed one is to be removed from the engine before it is forgotten. */
+  async remove({ name, id, managed }: Service): Promise<'bound' | 'removed'> {
+    const marked = await this.#redis.eval(
+      deletingScript,
+      2,
       keys.service(name),
       keys.serviceBindings(name),
-      keys.services,
+      id,
+    );
+    if (marked !== 1) return 'bound';
+    if (managed) await this.#announce(name);
+    else await this.forget({ name, id });
+    return 'removed';
+  }
+
+  /** Its name is free. */
+  async forget({ name, id }: Ref): Promise<void> {
+    const { service, services, serviceBindings, subnets } = keys;
+    await this.#redis.eval(
+      forgetScript,
+      4,
+      service(name),
+      services,
+      serviceBindings(name),
+      subnets,
       name,
       id,
     );
-    return removed === 1 ? 'removed' : 'bound';
+    await this.#announce(name);
   }
 
   /** Fine when it is bound already. False: there is no such service any more. */
-  async bind({ name, id }: Pick<Service, 'name' | 'id'>, app: AppName, by: string): Promise<boolean> {
+  async bind({ name, id }: Ref, app: AppName, by: string): Promise<boolean> {
     const binding = { id: randomUUID(), by, at: new Date().toISOString() };
     const bound = this.#redis.eval(
       bindScript,
@@ -112,12 +185,19 @@ export class ServiceStore {
       id,
       JSON.stringify(binding),
     );
-    return (await bound.catch(explainDeleted(app))) === 1;
+    const isBound = (await bound.catch(explainDeleted(app))) === 1;
+    await this.#announce(name);
+    return isBound;
   }
 
   /** False: it was not bound. */
   async unbind(name: ServiceName, app: AppName): Promise<boolean> {
     return (await this.#redis.hdel(keys.serviceBindings(name), app)) === 1;
+  }
+
+  async #announce(service: ServiceName): Promise<void> {
+    const event: StoreEvent = { kind: 'service', service };
+    await this.#redis.publish(keys.channel, JSON.stringify(event));
   }
 
   /** The oldest first. */
@@ -152,6 +232,7 @@ export class ServiceStore {
         label: service.label,
         tags: service.tags,
         bindingId: binding.id,
+        isManaged: service.managed !== undefined,
         credentials: await this.credentials(service),
       })),
     );
@@ -173,6 +254,10 @@ function context(name: ServiceName, id: string): string {
   return `service ${name}\0${id}`;
 }
 
+function envContext(name: ServiceName, id: string): string {
+  return `service env ${name}\0${id}`;
+}
+
 function secretsContext(app: AppName): string {
   return `${app}\0secrets of services`;
 }
@@ -192,18 +277,38 @@ if #ARGV > 1 then redis.call('HSET', KEYS[1], unpack(ARGV, 2)) end
 return 1
 `;
 
-const removeScript = `
-local serviceKey, bindingsKey, servicesKey, name, id = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
-if redis.call('HGET', serviceKey, 'id') ~= id then return 1 end
-if redis.call('HLEN', bindingsKey) > 0 then return 0 end
+const deletingScript = `
+if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return 1 end
+if redis.call('HLEN', KEYS[2]) > 0 then return 0 end
+redis.call('HSET', KEYS[1], 'deleting', '1')
+return 1
+`;
+
+const forgetScript = `
+local serviceKey, servicesKey, bindingsKey, subnetsKey, name, id = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2]
+local now = redis.call('HMGET', serviceKey, 'id', 'subnet')
+if now[1] ~= id then return 0 end
+if now[2] then redis.call('SREM', subnetsKey, now[2]) end
 redis.call('SREM', servicesKey, name)
-redis.call('DEL', serviceKey)
+redis.call('DEL', serviceKey, bindingsKey)
+return 1
+`;
+
+const copyScript = `
+local now = redis.call('HMGET', KEYS[1], 'id', 'copy', 'deleting')
+if now[1] ~= ARGV[1] or now[3] then return 0 end
+if now[2] then
+  local before, asked = cjson.decode(now[2]), cjson.decode(ARGV[2])
+  if before.state == 'under way' then return before.id == asked.id and 1 or 0 end
+end
+redis.call('HSET', KEYS[1], 'copy', ARGV[2])
 return 1
 `;
 
 const bindScript = `${refuseDeletedInLua}
 local serviceKey, bindingsKey, app, id, binding = KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3]
-if redis.call('HGET', serviceKey, 'id') ~= id then return 0 end
+local now = redis.call('HMGET', serviceKey, 'id', 'deleting')
+if now[1] ~= id or now[2] then return 0 end
 redis.call('HSETNX', bindingsKey, app, binding)
 return 1
 `;

@@ -22,6 +22,7 @@ const exited = (exitCode: number, outOfMemory = false) => ({
     id: 'c',
     name: 'c',
     labels: {},
+    networks: {},
     running: false,
     restartCount: 0,
     isKept: false,

@@ -41,6 +41,7 @@ describe('injected variables', () => {
       label: 'user-provided',
       tags: [],
       bindingId: '2',
+      isManaged: false,
       credentials,
     };
     expect(buildEnv({ ...facts, services: [db] })).toMatchObject({

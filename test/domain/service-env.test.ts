@@ -13,6 +13,7 @@ function bound(
     label,
     tags: ['a'],
     bindingId: `binding-${name}`,
+    isManaged: label !== 'user-provided',
     credentials,
   };
 }

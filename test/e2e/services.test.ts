@@ -168,15 +168,15 @@ describe('a service that runs elsewhere', () => {
   });
 
   test.each([
-    ['db', 'not json, s3cret', /the credentials are not JSON; give an object/],
-    ['db', '{"a":1', /the credentials are not JSON; give an object/],
-    ['db', '[1]', /the credentials are not a JSON object/],
-    ['db', '"s3cret"', /the credentials are not a JSON object/],
+    ['text', 'not json, s3cret', /the credentials are not JSON; give an object/],
+    ['half', '{"a":1', /the credentials are not JSON; give an object/],
+    ['list', '[1]', /the credentials are not a JSON object/],
+    ['string', '"s3cret"', /the credentials are not a JSON object/],
     ['DB', '{}', /"DB" cannot be a service/],
     ['a_b', '{}', /"a_b" cannot be a service/],
     ['localhost', '{}', /"localhost" cannot be a service/],
     ['big', JSON.stringify({ key: 'x'.repeat(70_000) }), /at most 64 KiB/],
-  ])('called %s with %s is refused in one line', async (name, credentials, message) => {
+  ])('called %s is refused in one line', async (name, credentials, message) => {
     const refused = await rig.gantryWith(credentials, 'services', 'create', name, '--credentials', '-');
     expect(refused).toMatchObject({ code: 2, stderr: expect.stringMatching(message) });
     expect(refused.stderr).not.toContain('s3cret');

@@ -385,19 +385,22 @@ program
 program
   .command('restart')
   .description('new containers of the live release, with the variables as they are now')
+  .argument('[app]')
   .option(...appOption)
   .option('--detach', 'return once it is queued')
-  .action(async (options: { app?: string; detach?: boolean }) =>
-    (await import('./commands/deploy-again.ts')).deployAgain('restart', options),
+  .action(async (app: string | undefined, options: { app?: string; detach?: boolean }) =>
+    (await import('./commands/deploy-again.ts')).deployAgain('restart', options, app),
   );
 program
   .command('redeploy')
+  .alias('restage')
   .description('build and deploy the live commit again; of an image, look its tag up again')
+  .argument('[app]')
   .option(...appOption)
   .option('--no-cache', 'build every step anew')
   .option('--detach', 'return once it is queued')
-  .action(async (options: { app?: string; detach?: boolean; cache?: boolean }) =>
-    (await import('./commands/deploy-again.ts')).deployAgain('redeploy', options),
+  .action(async (app: string | undefined, options: { app?: string; detach?: boolean; cache?: boolean }) =>
+    (await import('./commands/deploy-again.ts')).deployAgain('redeploy', options, app),
   );
 
 program
@@ -434,6 +437,34 @@ program
     if (!hasApp) return runCommand(words, options);
     const [app, ...behind] = words.slice(0, words.length - command.length);
     return runCommand(command, { ...options, ...optionsBehindApp(behind), app });
+  });
+type VisitOptions = { app?: string; instance?: string; deploy?: string; tty?: boolean; command?: string };
+function visitCommand(name: string): Command {
+  return program
+    .command(name)
+    .option(...appOption)
+    .option('-i, --instance <number>', 'as gantry ps counts them', '0')
+    .option(
+      '--deploy <number>',
+      'the container of this deployment; one that failed is kept with CC_TROUBLESHOOT',
+    );
+}
+visitCommand('exec')
+  .description('run a command in a running container of an app: gantry exec [APP] -- ls -l /data')
+  .argument('<command...>')
+  .option('--no-tty', 'without a terminal, with our standard streams as they are')
+  .action(async (words: string[], options: VisitOptions) => {
+    const { exec, splitAtDashes } = await import('./commands/run.ts');
+    const { app, command } = splitAtDashes(words);
+    return exec(command, options, app);
+  });
+visitCommand('ssh')
+  .description('a shell in a running container of an app')
+  .argument('[app]')
+  .option('-c, --command <command>', 'for its sh -c, instead of a shell')
+  .action(async (app: string | undefined, { command, ...options }: VisitOptions) => {
+    const { exec, shell } = await import('./commands/run.ts');
+    return exec(command === undefined ? shell : ['sh', '-c', command], options, app);
   });
 program
   .command('run-task')

@@ -159,7 +159,7 @@ export const variables = {
     atLeastFiveSeconds,
     '60',
     '300',
-    'seconds until an interactive `gantry run` whose terminal is gone is stopped, at least 5',
+    'seconds until an interactive `gantry run` or a `gantry exec` whose terminal is gone is stopped, at least 5',
   ),
   GANTRY_APP_MEMORY: variable(parseMemory, '512M', '1G', 'memory limit of a container, swap off'),
   GANTRY_TCP_PORTS: variable(portRange, '5000-5999', '5000-5099', 'public ports for TCP services of apps'),

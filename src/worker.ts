@@ -199,6 +199,7 @@ export async function startWorker(
     releases,
     services,
     hosts,
+    routes,
     events,
     // A task changes no route, so there is nothing a stale one could do.
     tools: toolsFor(0),

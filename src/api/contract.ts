@@ -107,7 +107,7 @@ const cells = z.number().int().min(1).max(10_000);
 
 const terminalSizeShape = z.strictObject({ columns: cells, rows: cells });
 
-/** What a person's terminal says; the answers come as the same with parts of `output` or `closed`. */
+/** What a person's terminal says; the answers come as the same with parts of `output`, `errors` or `closed`. */
 export const terminalMessageShape = z.strictObject({
   first: z.number().int().min(1),
   parts: z
@@ -115,6 +115,7 @@ export const terminalMessageShape = z.strictObject({
       z.union([
         z.strictObject({ input: z.base64().max(100_000) }),
         z.strictObject({ resize: terminalSizeShape }),
+        z.strictObject({ end: z.literal(true) }),
       ]),
     )
     .max(256),
@@ -157,8 +158,10 @@ export const taskShape = z.object({
   memory: z.number().nullable(),
   by: z.string(),
   cron: z.number().nullable(),
-  /** In a terminal of whoever asked for it. */
+  /** In a terminal of whoever asked for it, or with their streams. */
   interactive: z.boolean(),
+  /** The one it runs in; `null`: in a container of its own. */
+  instance: z.number().nullable(),
   exitCode: z.number().nullable(),
   reason: z.string().nullable(),
   createdAt: z.string(),
@@ -166,6 +169,8 @@ export const taskShape = z.object({
 });
 
 export const tasksShape = z.object({ tasks: z.array(taskShape) });
+
+const screenShape = terminalSizeShape.extend({ kind: z.string().regex(/^[\w.+-]{1,64}$/) });
 
 export const newTaskShape = z.strictObject({
   command: z.array(z.string()),
@@ -181,7 +186,16 @@ export const newTaskShape = z.strictObject({
   /** What the command reads, in base64. */
   stdin: z.base64().max(1_400_000).optional(),
   /** Its input and output go through `…/terminal` then. */
-  terminal: terminalSizeShape.extend({ kind: z.string().regex(/^[\w.+-]{1,64}$/) }).optional(),
+  terminal: screenShape.optional(),
+});
+
+/** Its input and output go through the `…/terminal` of the task it becomes. */
+export const execShape = z.strictObject({
+  command: z.array(z.string()),
+  instance: z.number().int().min(0).max(1000).default(0),
+  /** Whose container: one that failed may have been kept. Default: the live release. */
+  deployment: z.number().int().min(1).optional(),
+  terminal: screenShape.optional(),
 });
 
 export const cronShape = z.object({

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Account } from '../domain/account.ts';
 import type { App, AppName } from '../domain/app.ts';
 import { problemWithCommand, type Task } from '../domain/task.ts';
+import type { Screen, TerminalWish } from '../domain/terminal.ts';
 import { UserError } from '../errors.ts';
 import type { LogReader } from '../store/log-reader.ts';
 import type { ReleaseStore } from '../store/release-store.ts';
@@ -14,6 +15,7 @@ import {
   acceptedShape,
   cancelShape,
   cronShape,
+  execShape,
   newTaskShape,
   taskShape,
   tasksShape,
@@ -73,7 +75,37 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
           ...(body.memory !== undefined && { memoryBytes: body.memory }),
           by: account.name,
           ...(body.stdin !== undefined && { stdin: Buffer.from(body.stdin, 'base64') }),
-          ...(body.terminal && { terminal: { ...body.terminal, id: randomUUID(), owner: account.tokenId } }),
+          ...(body.terminal && { terminal: talkWith(account, body.terminal) }),
+        });
+        await deps.wakeTaskWorker(app.name, number);
+        const location = `/api/v1/apps/${app.name}/tasks/${number}`;
+        return reply.status(202).header('location', location).send({ number });
+      },
+    );
+
+    api.post(
+      '/apps/:app/exec',
+      {
+        config: { right: 'deploy', action: 'exec', shown: ['instance', 'deployment'] },
+        schema: { params: appParams, body: execShape, response: { 202: acceptedShape } },
+      },
+      async ({ account, params, body }, reply) => {
+        const app = await requireApp(deps, account, params.app);
+        const { command, instance, deployment, terminal } = body;
+        const problem = problemWithCommand(command);
+        if (problem) throw new UserError('INVALID', problem);
+        if (deployment === undefined && (app.live === undefined || app.stopped))
+          throw new UserError(
+            'CONFLICT',
+            `nothing of ${app.name} runs`,
+            app.stopped ? `gantry start ${app.name}` : 'git push clever main',
+          );
+        const number = await deps.tasks.request({
+          app: app.name,
+          command,
+          place: { instance, ...(deployment !== undefined && { deployment }) },
+          by: account.name,
+          terminal: talkWith(account, terminal),
         });
         await deps.wakeTaskWorker(app.name, number);
         const location = `/api/v1/apps/${app.name}/tasks/${number}`;
@@ -167,6 +199,10 @@ export function taskRoutes(deps: TaskRoutesDeps): FastifyPluginAsyncZod {
   };
 }
 
+function talkWith({ tokenId: owner }: Account, screen?: Screen): TerminalWish {
+  return { id: randomUUID(), owner, ...(screen && { screen }) };
+}
+
 async function requireTask({ tasks }: TaskRoutesDeps, app: App, number: number): Promise<Task> {
   const task = await tasks.get(app.name, number);
   if (!task) throw new UserError('NOT_FOUND', `there is no task ${number}`, 'list them: gantry tasks');
@@ -197,6 +233,7 @@ function describe({ number, state, command, by, ...task }: Task): z.infer<typeof
     by,
     cron: task.cron ?? null,
     interactive: task.terminal !== undefined,
+    instance: task.place?.instance ?? null,
     exitCode: task.exitCode ?? null,
     reason: task.reason ?? null,
     createdAt: task.createdAt.toISOString(),

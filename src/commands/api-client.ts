@@ -111,6 +111,13 @@ export async function findServer(): Promise<Server> {
   return { url, token: token.trim() || undefined };
 }
 
+/** The app a command is about, given as an argument or as an option. */
+export function oneOf(argument: string | undefined, option: string | undefined): string | undefined {
+  if (argument !== undefined && option !== undefined && argument !== option)
+    throw new UsageError(`which app, ${argument} or ${option}?`);
+  return argument ?? option;
+}
+
 /** `--app`, GANTRY_APP, then the git remote called clever. */
 export async function appName(given: string | undefined): Promise<string> {
   const name = given ?? process.env.GANTRY_APP ?? (await appOfRemote());

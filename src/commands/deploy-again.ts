@@ -1,13 +1,17 @@
 import type { acceptedShape, rollbackShape } from '../api/contract.ts';
-import { appName, call } from './api-client.ts';
+import { appName, call, oneOf } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 import { connectionBroke, showLog } from './logs.ts';
 
 type Options = { app?: string; detach?: boolean; cache?: boolean };
 
 /** Follows the deployment to its end, as a push does; the exit code says how it ended. */
-export async function deployAgain(kind: 'restart' | 'redeploy', options: Options): Promise<void> {
-  const app = await appName(options.app);
+export async function deployAgain(
+  kind: 'restart' | 'redeploy',
+  options: Options,
+  given?: string,
+): Promise<void> {
+  const app = await appName(oneOf(given, options.app));
   const { number } = await call<typeof acceptedShape>('POST', `/apps/${app}/deployments`, {
     kind,
     noCache: options.cache === false,

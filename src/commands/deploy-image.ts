@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { acceptedShape } from '../api/contract.ts';
 import { parseImageReference } from '../domain/image-reference.ts';
-import { appName, call } from './api-client.ts';
+import { appName, call, oneOf } from './api-client.ts';
 import { followDeploy } from './deploy-again.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 import { readServing, type ServingFlags } from './options.ts';
@@ -17,7 +17,7 @@ type Options = ServingFlags & {
 
 /** The app is made unless there is one, as with a first push. Follows the deployment to its end, as a push does. */
 export async function deployImage(given: string | undefined, options: Options): Promise<void> {
-  const app = await appName(given ?? options.app);
+  const app = await appName(oneOf(given, options.app));
   const { image, username, forgetLogin } = options;
   const reference = parseImageReference(image);
   if ('problem' in reference) throw new UsageError(reference.problem);

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { appShape, startShape, stopShape } from '../api/contract.ts';
-import { appName, call } from './api-client.ts';
+import { appName, call, oneOf } from './api-client.ts';
 import { followDeploy } from './deploy-again.ts';
-import { UsageError } from './exit-code.ts';
 
 type Options = { app?: string; detach?: boolean };
 
@@ -39,10 +38,4 @@ export async function startApp(given: string | undefined, options: Options): Pro
   const { number, started } = await call<typeof startShape>('POST', `/apps/${app}/start`);
   if (!started) return console.error(`${decodeURIComponent(app)} runs already, as v${number}`);
   await followDeploy(app, number, options);
-}
-
-function oneOf(argument: string | undefined, option: string | undefined): string | undefined {
-  if (argument !== undefined && option !== undefined && argument !== option)
-    throw new UsageError(`which app, ${argument} or ${option}?`);
-  return argument ?? option;
 }

@@ -4,10 +4,10 @@ import { buffer } from 'node:stream/consumers';
 import type { acceptedShape, cancelShape, taskShape, tasksShape } from '../api/contract.ts';
 import { parseMemory, showMemory } from '../domain/app-options.ts';
 import type { LogLine } from '../domain/log-line.ts';
-import { appName, call, readPatiently, request } from './api-client.ts';
+import { appName, call, oneOf, readPatiently, request } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 import { printJson, printTable } from './print.ts';
-import { joinTerminal, terminalKind, terminalSize } from './terminal.ts';
+import { type JoinedWith, joinCommand, ourScreen } from './terminal.ts';
 
 type Options = { app?: string; detach?: boolean; json?: boolean; tty?: boolean };
 
@@ -22,32 +22,72 @@ export async function runCommand(command: string[], options: Options): Promise<v
   const stdin = process.stdin.isTTY ? undefined : await buffer(process.stdin);
   if (stdin && stdin.length > longestInput)
     throw new UsageError('standard input is larger than 1 MiB; put it where the command can fetch it');
-  const isInteractive =
-    process.stdin.isTTY && process.stdout.isTTY && options.tty !== false && !options.detach;
+  const screen = options.detach ? undefined : ourScreen(options);
   const { number } = await call<typeof acceptedShape>('POST', `/apps/${app}/tasks`, {
     command,
     ...(stdin && stdin.length > 0 && { stdin: stdin.toString('base64') }),
-    ...(isInteractive && { terminal: { ...terminalSize(), kind: terminalKind() } }),
+    ...(screen && { terminal: screen }),
   });
   if (options.detach) return console.log(`task ${number}`);
-  const cancel = async (): Promise<void> => {
-    await call('POST', `/apps/${app}/tasks/${number}/cancel`, {});
-  };
   process.once('SIGINT', () => {
     console.error(`\nstopping task ${number}; once more to leave it alone`);
-    void cancel().catch(() => {});
+    void cancel(app, number).catch(() => {});
   });
-  if (isInteractive) {
+  if (screen) {
     console.error(`task ${number}`);
-    await joinTerminal(
-      `/apps/${app}/tasks/${number}/terminal`,
-      cancel,
-      `gantry tasks cancel ${number} --app ${app}`,
-    );
+    await join(app, number, 'terminal');
   } else await printOutput(app, String(number));
+  await endAs(app, number);
+}
+
+async function cancel(app: string, number: number): Promise<void> {
+  await call('POST', `/apps/${app}/tasks/${number}/cancel`, {});
+}
+
+async function join(app: string, number: number, joined: JoinedWith): Promise<void> {
+  const path = `/apps/${app}/tasks/${number}/terminal`;
+  await joinCommand(path, joined, () => cancel(app, number), `gantry tasks cancel ${number} --app ${app}`);
+}
+
+async function endAs(app: string, number: number): Promise<void> {
   const task = await readPatiently<typeof taskShape>(`/apps/${app}/tasks/${number}`);
   if (task.reason !== null) console.error(`error: ${task.reason}`);
   process.exitCode = task.exitCode ?? 1;
+}
+
+type ExecOptions = { app?: string; instance?: string; deploy?: string; tty?: boolean };
+
+/**
+ * Runs a command in a container that serves, or in one that was kept of a deployment that failed. It has our terminal, or else our
+ * standard streams as they are, and ends with us.
+ */
+export async function exec(command: string[], options: ExecOptions, given?: string): Promise<void> {
+  const app = await appName(oneOf(given, options.app));
+  const screen = ourScreen(options);
+  const { number } = await call<typeof acceptedShape>('POST', `/apps/${app}/exec`, {
+    command,
+    instance: wholeNumber(options.instance ?? '0', 'instance'),
+    ...(options.deploy !== undefined && { deployment: wholeNumber(options.deploy, 'deployment') }),
+    ...(screen && { terminal: screen }),
+  });
+  let isInterrupted = false;
+  process.once('SIGINT', () => {
+    isInterrupted = true;
+    void cancel(app, number).catch(() => {});
+  });
+  await join(app, number, screen ? 'terminal' : 'streams');
+  await endAs(app, number);
+  if (isInterrupted) process.exitCode = 130;
+  // A terminal that is read may keep us.
+  process.stdin.destroy();
+}
+
+/** Of a container: bash where there is one. */
+export const shell = ['sh', '-c', 'command -v bash >/dev/null && exec bash; exec sh'];
+
+function wholeNumber(text: string, of: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`"${text}" is no number of a ${of}`);
+  return Number(text);
 }
 
 /** `gantry run APP --detach -- COMMAND`: what stands there is not the command's, and is not parsed with ours. */
@@ -65,6 +105,16 @@ export function optionsBehindApp(words: readonly string[]): Pick<Options, 'detac
       return known[word];
     }),
   ) as Pick<Options, 'detach' | 'tty'>;
+}
+
+/** `[APP] -- COMMAND`. */
+export function splitAtDashes(words: string[]): { app?: string; command: string[] } {
+  const dashes = process.argv.indexOf('--');
+  const command = dashes === -1 ? [] : process.argv.slice(dashes + 1);
+  const [app, ...more] = words.slice(0, words.length - command.length);
+  if (command.length === 0 || more.length > 0)
+    throw new UsageError('gantry exec [APP] [--instance N] -- COMMAND');
+  return { command, ...(app !== undefined && { app }) };
 }
 
 export type NewTask = { command: string; name?: string; memory?: string; wait?: boolean; json?: boolean };

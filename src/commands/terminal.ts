@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  type Screen,
   type TerminalMessage,
   type TerminalSize,
   TerminalTalk,
@@ -18,32 +19,42 @@ const sayWaitingAfterMs = 5000;
 /** What may be typed ahead. */
 const mostTypedAhead = 64 * 1024;
 
-export function terminalSize(): TerminalSize {
+/** What a command gets a terminal like; `undefined`: we have none, or it is to have none. */
+export function ourScreen({ tty }: { tty?: boolean }): Screen | undefined {
+  if (!process.stdin.isTTY || !process.stdout.isTTY || tty === false) return undefined;
+  const kind = process.env.TERM ?? '';
+  return { ...terminalSize(), kind: /^[\w.+-]{1,64}$/.test(kind) ? kind : 'xterm' };
+}
+
+function terminalSize(): TerminalSize {
   const { columns, rows } = process.stdout;
   return { columns: columns || 80, rows: rows || 24 };
 }
 
-export function terminalKind(): string {
-  const kind = process.env.TERM ?? '';
-  return /^[\w.+-]{1,64}$/.test(kind) ? kind : 'xterm';
-}
+/** What the command of a task is joined with: our terminal, or our standard streams. */
+export type JoinedWith = 'terminal' | 'streams';
 
 /**
- * Makes the terminal we run in the command's, every key included, until the command is over. Looks for a lost connection for a while,
- * and nothing is lost with it. The terminal is as it was at every end.
+ * Makes the terminal we run in the command's, every key included, until the command is over; or only our standard streams. Looks for a
+ * lost connection for a while, and nothing is lost with it. The terminal is as it was at every end.
  */
-export async function joinTerminal(
+export async function joinCommand(
   path: string,
+  joined: JoinedWith,
   cancel: () => Promise<void>,
   howToCancel: string,
 ): Promise<void> {
+  const isTerminal = joined === 'terminal';
   // Once: every key is a request.
   const server = await findServer();
   const talk = new TerminalTalk<ToCommand, ToPerson>({
     deliver: async (message) => {
       await ask(server, 'POST', path, { body: message });
     },
-    take: (part) => ('output' in part ? show(Buffer.from(part.output, 'base64')) : Promise.resolve()),
+    take: async (part) => {
+      if ('output' in part) await show(process.stdout, part.output);
+      else if ('errors' in part) await show(process.stderr, part.errors);
+    },
   });
   const keys = (bytes: Buffer): void => {
     talk.say({ input: bytes.toString('base64') }, bytes.length);
@@ -57,9 +68,11 @@ export async function joinTerminal(
   const giveAway = (): void => {
     if (!isOurs) return;
     isOurs = false;
-    process.stdin.setRawMode(true);
-    // Node leaves line ends to the terminal, which would change those of programs that draw. Undone with the raw mode.
-    spawnSync('stty', ['-opost'], { stdio: 'inherit' });
+    if (isTerminal) {
+      process.stdin.setRawMode(true);
+      // Node leaves line ends to the terminal, which would change those of programs that draw. Undone with the raw mode.
+      spawnSync('stty', ['-opost'], { stdio: 'inherit' });
+    }
     process.stdin.on('data', keys);
     process.stdin.resume();
   };
@@ -68,6 +81,7 @@ export async function joinTerminal(
     isOurs = true;
     process.stdin.off('data', keys);
     process.stdin.pause();
+    if (!isTerminal) return;
     try {
       process.stdin.setRawMode(false);
     } catch {
@@ -86,10 +100,11 @@ export async function joinTerminal(
   };
   // A window that is closed is noticed in whatever was done with it, often before the signal.
   const closed = (): void => stopForGood('SIGHUP');
+  const inputEnded = isTerminal ? closed : (): void => talk.say({ end: true }, 1);
   process.stdin.on('error', closed);
-  process.stdin.on('end', closed);
+  process.stdin.on('end', inputEnded);
   process.stdout.on('error', closed);
-  process.stdout.on('resize', resized);
+  if (isTerminal) process.stdout.on('resize', resized);
   process.on('SIGTERM', stopForGood);
   process.on('SIGHUP', stopForGood);
   process.on('exit', takeBack);
@@ -98,7 +113,7 @@ export async function joinTerminal(
   } finally {
     takeBack();
     talk.close();
-    process.stdin.off('error', closed).off('end', closed);
+    process.stdin.off('error', closed).off('end', inputEnded);
     process.stdout.off('error', closed).off('resize', resized);
     process.off('SIGTERM', stopForGood);
     process.off('SIGHUP', stopForGood);
@@ -198,8 +213,8 @@ async function hearOnce(
   }
 }
 
-async function show(bytes: Buffer): Promise<void> {
+async function show(where: NodeJS.WriteStream, text: string): Promise<void> {
   await new Promise((resolve) => {
-    process.stdout.write(bytes, resolve);
+    where.write(Buffer.from(text, 'base64'), resolve);
   });
 }

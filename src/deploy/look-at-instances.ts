@@ -32,6 +32,11 @@ export async function lookAtInstances(facts: InstanceFacts, app: AppName): Promi
   return found.sort((a, b) => b.release - a.release || a.instance - b.instance);
 }
 
+/** Counted from 0. */
+export function instanceOf({ name }: Pick<ContainerState, 'name'>): number {
+  return Number(/-(\d+)$/.exec(name)?.[1] ?? 0);
+}
+
 async function look(facts: InstanceFacts, app: AppName, container: ContainerState): Promise<Instance> {
   const release = Number(container.labels[labels.release]);
   const { startedAt, endedAt, memoryBytes, cpus } = container;
@@ -40,7 +45,7 @@ async function look(facts: InstanceFacts, app: AppName, container: ContainerStat
     ? await facts.engine.memoryUsed(container.id).catch(() => undefined)
     : undefined;
   return {
-    instance: Number(/-(\d+)$/.exec(container.name)?.[1] ?? 0),
+    instance: instanceOf(container),
     release,
     ...(await stateOf(facts, app, release, container)),
     ...(since && { since }),

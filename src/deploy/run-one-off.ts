@@ -6,7 +6,7 @@ import type { Task, TaskEnd } from '../domain/task.ts';
 import { type Attempt, type DeployTools, memoryOf } from './attempt.ts';
 import { outOfMemory } from './explain-unhealthy.ts';
 import { isHandedOn } from './run-task.ts';
-import { serveTerminal, type TerminalLink } from './serve-terminal.ts';
+import { reasonToLeave, serveTerminal, type TerminalLink } from './serve-terminal.ts';
 import { preparePlace, specsOf, startSomewhere } from './start-candidate.ts';
 
 export type OneOff = Pick<Task, 'number' | 'command' | 'terminal'> & { stdin: Buffer | undefined };
@@ -61,9 +61,8 @@ export async function runInTerminal(
   try {
     const exited = tools.engine.waitForExit(container, signal);
     exited.catch(() => {}); // whoever waits for it learns of it
-    const served = await serveTerminal(terminal, link, exited, signal);
-    if (served === 'left')
-      return { reason: `its terminal was not heard of for ${link.graceMs / 1000} s, so it was stopped` };
+    const served = await serveTerminal(terminal, link, () => exited, signal);
+    if (served === 'left') return reasonToLeave(link);
     const state = await exited;
     isOver = true;
     const reason = state && (await tools.engine.startFailure(container, served.lastOutput));
@@ -106,6 +105,7 @@ async function start(
   if ('problem' in made) return made.problem;
   const [instance] = made.specs;
   if (!instance) throw new Error('a task has no place to run');
+  const screen = terminal?.screen;
   const { PORT: _, ...env } = instance.env;
   const { [labels.release]: __, [labels.hostPorts]: ___, ...marks } = instance.labels;
   attempt.guard();
@@ -113,10 +113,10 @@ async function start(
     ...instance,
     name: `gantry-${tools.storeTag}-${deployment.app}-task-${number}`,
     labels: { ...marks, [labels.task]: String(number) },
-    env: { ...(terminal && { TERM: terminal.kind }), ...env, INSTANCE_TYPE: 'task' },
+    env: { ...(screen && { TERM: screen.kind }), ...env, INSTANCE_TYPE: 'task' },
     command,
     ...(stdin && { stdin }),
-    ...(terminal && { terminal: { columns: terminal.columns, rows: terminal.rows } }),
+    ...(screen && { terminal: { columns: screen.columns, rows: screen.rows } }),
   });
   return started.ok ? started : { reason: safeText(started.reason, 150) };
 }

@@ -19,9 +19,9 @@ const keptForReason = 4096;
  * last bytes of that, or `left` when the person was not heard of for too long. Throws the reason of the signal once it aborts.
  */
 export async function serveTerminal(
-  { stream, resize }: EngineTerminal,
+  { stream, output, resize }: EngineTerminal,
   link: TerminalLink,
-  isOver: Promise<unknown>,
+  isOver: () => Promise<unknown>,
   signal: AbortSignal,
 ): Promise<{ lastOutput: string } | 'left'> {
   const left = new AbortController();
@@ -30,6 +30,7 @@ export async function serveTerminal(
     deliver: link.say,
     take: async (part) => {
       if ('resize' in part) await resize(part.resize).catch(() => {});
+      else if ('end' in part) stream.end();
       else await write(stream, Buffer.from(part.input, 'base64'), stop);
     },
     mostWaiting,
@@ -47,14 +48,15 @@ export async function serveTerminal(
   let last = Buffer.alloc(0);
   try {
     stop.throwIfAborted();
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      talk.say({ output: chunk.toString('base64') }, chunk.length);
-      last = Buffer.concat([last, chunk]).subarray(-keptForReason);
+    for await (const { stream: from, bytes } of output) {
+      const text = bytes.toString('base64');
+      talk.say(from === 'stderr' ? { errors: text } : { output: text }, bytes.length);
+      last = Buffer.concat([last, bytes]).subarray(-keptForReason);
       await talk.room(stop);
     }
     stop.throwIfAborted();
     // A command may close its terminal and go on.
-    await Promise.race([isOver, aborted(stop)]);
+    await Promise.race([isOver(), aborted(stop)]);
     talk.say({ closed: true }, 0);
     await talk.room(stop, 0);
     return { lastOutput: last.toString() };
@@ -69,6 +71,10 @@ export async function serveTerminal(
     talk.close();
     stopListening();
   }
+}
+
+export function reasonToLeave({ graceMs }: TerminalLink): { reason: string } {
+  return { reason: `its terminal was not heard of for ${graceMs / 1000} s, so it was stopped` };
 }
 
 async function write(stream: EngineTerminal['stream'], bytes: Buffer, signal: AbortSignal): Promise<void> {

@@ -38,7 +38,11 @@ export async function keepForALook(
   const [first] = candidate.endpoints;
   const state = first && (await tools.engine.inspect(first.container).catch(() => undefined));
   if (!state) return problem;
-  const ways = [`docker logs ${state.name}`, ...(state.running ? [`docker exec -it ${state.name} sh`] : [])];
+  const { app, number } = deployment;
+  const ways = [
+    `docker logs ${state.name}`,
+    ...(state.running ? [`gantry exec ${app} --deploy ${number} -- sh`] : []),
+  ];
   return {
     ...problem,
     hints: [...(problem.hints ?? []), `the container stays for 15 minutes: ${ways.join('   or   ')}`],

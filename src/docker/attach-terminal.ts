@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TerminalSize } from '../domain/terminal.ts';
+import { FrameDecoder } from './container-output.ts';
 import type { EngineTerminal } from './engine.ts';
 import type { EngineClient } from './engine-client.ts';
 
@@ -14,26 +14,46 @@ export async function attachTerminal(client: EngineClient, id: string): Promise<
   )) as Duplex;
   // Whoever reads it learns of it; a write may come later than that.
   stream.on('error', () => {});
-  return { stream, resize: (size) => resizeTerminal(client, id, size) };
+  return {
+    stream,
+    output: plainOutput(stream),
+    resize: ({ columns, rows }) =>
+      resizeWhenItRuns(
+        () =>
+          client.ask('setting the size of a terminal', (docker, abortSignal) =>
+            docker.getContainer(id).resize({ h: rows, w: columns, abortSignal }),
+          ),
+        async () => {
+          const found = await client.ask('inspecting a container', (docker, abortSignal) =>
+            docker.getContainer(id).inspect({ abortSignal }),
+          );
+          return found.ok && ['created', 'running'].includes(found.value.State.Status);
+        },
+      ),
+  };
 }
 
-/** Fine when the container has ended. */
-async function resizeTerminal(
-  client: EngineClient,
-  id: string,
-  { columns, rows }: TerminalSize,
+/** Of a terminal, which has one stream for everything. */
+export async function* plainOutput(stream: Duplex): EngineTerminal['output'] {
+  for await (const bytes of stream as AsyncIterable<Buffer>) yield { stream: 'stdout', bytes };
+}
+
+/** Of what has no terminal. */
+export async function* framedOutput(stream: Duplex): EngineTerminal['output'] {
+  const frames = new FrameDecoder();
+  for await (const chunk of stream as AsyncIterable<Buffer>) yield* frames.push(chunk);
+}
+
+/** What runs not yet has no size; fine when it is over. */
+export async function resizeWhenItRuns(
+  resize: () => Promise<{ ok: true } | { ok: false; refusal: { status: number } }>,
+  mayRun: () => Promise<boolean>,
 ): Promise<void> {
   const deadline = performance.now() + sizeWithinMs;
   for (;;) {
-    const resized = await client.ask('setting the size of a terminal', (docker, abortSignal) =>
-      docker.getContainer(id).resize({ h: rows, w: columns, abortSignal }),
-    );
+    const resized = await resize();
     if (resized.ok || resized.refusal.status === 404 || performance.now() > deadline) return;
-    // It is not running: not yet, or not any more.
-    const found = await client.ask('inspecting a container', (docker, abortSignal) =>
-      docker.getContainer(id).inspect({ abortSignal }),
-    );
-    if (!found.ok || !['created', 'running'].includes(found.value.State.Status)) return;
+    if (!(await mayRun())) return;
     await sleep(3);
   }
 }

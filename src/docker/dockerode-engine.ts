@@ -12,6 +12,8 @@ import type {
   BuildRequest,
   BuildResult,
   Engine,
+  ExecRequest,
+  ExecResult,
   ImageFacts,
   ListedContainer,
   LoginResult,
@@ -27,7 +29,9 @@ import type {
 } from './engine.ts';
 import { defaultSocketPath, EngineClient } from './engine-client.ts';
 import { type ExecOptions, execCommand } from './exec-command.ts';
+import { execInTerminal } from './exec-terminal.ts';
 import { followOutput } from './follow-output.ts';
+import { killExec } from './kill-exec.ts';
 import { connectNetwork, disconnectNetwork, inspectNetwork } from './network-members.ts';
 import { publishImage } from './publish-image.ts';
 import { pullImage, resolveImage } from './pull-image.ts';
@@ -388,6 +392,14 @@ export class DockerodeEngine implements Engine {
     options: ExecOptions,
   ): Promise<{ exitCode: number | 'timed out' }> {
     return await execCommand(this.#client, container, command, report, options);
+  }
+
+  async startExec(container: string, request: ExecRequest): Promise<ExecResult> {
+    return await execInTerminal(this.#client, container, request);
+  }
+
+  async killExec(container: string, mark: string): Promise<void> {
+    await killExec(this.#client, container, mark);
   }
 
   async stop(container: string, graceMs: number): Promise<void> {

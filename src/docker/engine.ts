@@ -2,7 +2,8 @@ import type { Duplex, Readable } from 'node:stream';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
 import type { ImageReference } from '../domain/image-reference.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
-import type { TerminalSize } from '../domain/terminal.ts';
+import type { Screen, TerminalSize } from '../domain/terminal.ts';
+import type { OutputFrame } from './container-output.ts';
 import type { OutputPortion, ReadOutput } from './read-output.ts';
 
 export type BuildRequest = {
@@ -83,8 +84,23 @@ export type StartResult =
   /** `isAddressTaken`: another container came first; with another address it may go well. */
   | { ok: false; reason: string; isAddressTaken?: boolean };
 
-/** The other end of a terminal in a container. Whoever has it destroys the stream. */
-export type EngineTerminal = { stream: Duplex; resize: (size: TerminalSize) => Promise<void> };
+/**
+ * The other end of a terminal in a container, or of the streams of a command without one. What is written to `stream` is its
+ * input. Whoever has it destroys the stream.
+ */
+export type EngineTerminal = {
+  stream: Duplex;
+  output: AsyncGenerator<OutputFrame, void>;
+  resize: (size: TerminalSize) => Promise<void>;
+};
+
+/** `mark`: to find it again by. */
+export type ExecRequest = { command: readonly string[]; mark: string; screen?: Screen };
+
+export type ExecResult =
+  /** `exitCode`: when it is over; `undefined`: with its container. */
+  | { ok: true; terminal: EngineTerminal; exitCode: () => Promise<number | undefined> }
+  | { ok: false; reason: string };
 
 export type NetworkFacts = {
   name: string;
@@ -255,6 +271,10 @@ export interface Engine {
     report: (line: string) => Promise<void>,
     options: { timeoutMs: number; signal: AbortSignal },
   ): Promise<{ exitCode: number | 'timed out' }>;
+  /** Starts a command of somebody in a container that runs. */
+  startExec(container: string, request: ExecRequest): Promise<ExecResult>;
+  /** With its children. Fine when it is over. */
+  killExec(container: string, mark: string): Promise<void>;
   /** SIGTERM, after `graceMs` SIGKILL; it stays stopped, also after a reboot, until it is started again. */
   stop(container: string, graceMs: number): Promise<void>;
   /** Starts a stopped container again. */

@@ -4,7 +4,7 @@ import type { TerminalWish } from './terminal.ts';
 /** In Cloud Foundry's words. */
 export type TaskState = 'PENDING' | 'RUNNING' | 'CANCELING' | 'SUCCEEDED' | 'FAILED';
 
-/** A command that runs once in a container of its own, made of the live release of an app. Numbered per app. */
+/** A command that runs once, in a container of its own made of the live release of an app or in one that runs. Numbered per app. */
 export type Task = {
   app: AppName;
   number: number;
@@ -12,6 +12,8 @@ export type Task = {
   command: readonly string[];
   /** What the asker calls it, if anything. */
   name: string | undefined;
+  /** `undefined`: a container of its own. */
+  place: TaskPlace | undefined;
   /** Of its container. `undefined`: as much as an instance of the app has. */
   memoryBytes: number | undefined;
   /** Name of the account that asked for it. */
@@ -27,6 +29,9 @@ export type Task = {
   /** One line, when it did not. */
   reason: string | undefined;
 };
+
+/** A container that runs: an instance of the app, or of one deployment, that may have failed. */
+export type TaskPlace = { instance: number; deployment?: number };
 
 export function isTaskOver(state: TaskState): boolean {
   return state === 'SUCCEEDED' || state === 'FAILED';

@@ -1,20 +1,23 @@
 export type TerminalSize = { columns: number; rows: number };
 
-/** What a command is given a terminal of. */
-export type TerminalWish = TerminalSize & {
+/** `kind` as in `TERM`. */
+export type Screen = TerminalSize & { kind: string };
+
+/** How a person talks with a command while it runs. */
+export type TerminalWish = {
   /** Names the conversation, and nobody can guess it. */
   id: string;
-  /** The kind, as in `TERM`. */
-  kind: string;
   /** Id of the token it was asked for with. */
   owner: string;
+  /** Absent: what is said are the bytes of its standard streams. */
+  screen?: Screen;
 };
 
-/** What a person's terminal tells the command: bytes in base64, or its new size. */
-export type ToCommand = { input: string } | { resize: TerminalSize };
+/** What a person tells the command: bytes in base64, that there are no more, or the new size of the terminal. */
+export type ToCommand = { input: string } | { end: true } | { resize: TerminalSize };
 
-/** What the command's terminal tells the person. After `closed` there is no more. */
-export type ToPerson = { output: string } | { closed: true };
+/** What the command tells the person: `errors` only where there is no terminal. After `closed` there is no more. */
+export type ToPerson = { output: string } | { errors: string } | { closed: true };
 
 /**
  * One message of a `TerminalTalk`. Parts are numbered from 1 by who says them; these are the ones from `first` on. `received` and

@@ -3,6 +3,7 @@ import { type Job, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Attempt, DeployTools } from '../deploy/attempt.ts';
 import { DeployLog } from '../deploy/deploy-log.ts';
+import { endInInstance, runInInstance } from '../deploy/run-in-instance.ts';
 import { removeOneOff, runInTerminal, runOneOff } from '../deploy/run-one-off.ts';
 import { isHandedOn } from '../deploy/run-task.ts';
 import type { TerminalLink } from '../deploy/serve-terminal.ts';
@@ -12,7 +13,8 @@ import { Stopped } from '../domain/deployment.ts';
 import { maskValues } from '../domain/mask.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { secretsOf } from '../domain/service-env.ts';
-import type { Task, TaskEnd } from '../domain/task.ts';
+import type { Task, TaskEnd, TaskPlace } from '../domain/task.ts';
+import type { TerminalWish } from '../domain/terminal.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { AppStore } from '../store/app-store.ts';
@@ -20,6 +22,7 @@ import type { DeploymentStore } from '../store/deployment-store.ts';
 import { keys } from '../store/keys.ts';
 import type { LogWriter } from '../store/log-writer.ts';
 import type { ReleaseStore } from '../store/release-store.ts';
+import type { RouteStore } from '../store/route-store.ts';
 import type { ServiceStore } from '../store/service-store.ts';
 import type { StoreEvents } from '../store/store-events.ts';
 import type { TaskStore } from '../store/task-store.ts';
@@ -36,6 +39,7 @@ export type TaskWorkerOptions = {
   apps: AppStore;
   deployments: DeploymentStore;
   releases: ReleaseStore;
+  routes: RouteStore;
   services: ServiceStore;
   hosts: (app: AppName) => Promise<string[]>;
   events: StoreEvents;
@@ -112,7 +116,9 @@ export class TaskWorker {
       end =
         task.terminal && claim === 'again'
           ? await this.#giveUp(task)
-          : await this.#run(task, fence, stop.signal);
+          : task.place && task.terminal
+            ? await this.#visit(task, task.place, task.terminal, stop.signal)
+            : await this.#run(task, fence, stop.signal);
     } catch (error) {
       if (isHandedOn(stop.signal) && !task.terminal) {
         await job.moveToWait(token);
@@ -173,9 +179,20 @@ export class TaskWorker {
     }
   }
 
+  /** Of what somebody does in a container that serves nothing is kept but that they did. */
+  async #visit(task: Task, place: TaskPlace, terminal: TerminalWish, signal: AbortSignal): Promise<TaskEnd> {
+    const { routes, tools } = this.#options;
+    const { app, number, command } = task;
+    const serving = (await routes.get(app))?.live ?? [];
+    await this.#stopIfCancelled(app, number);
+    const visit = { app, command, place, terminal };
+    return runInInstance(tools, visit, serving, this.#linkTo(terminal.id), signal);
+  }
+
   /** An interactive command whose worker is gone. */
-  async #giveUp({ app, number, state }: Task): Promise<TaskEnd> {
-    await removeOneOff(this.#options.tools, app, number);
+  async #giveUp({ app, number, state, place, terminal }: Task): Promise<TaskEnd> {
+    if (place && terminal) await endInInstance(this.#options.tools, app, terminal.id);
+    else await removeOneOff(this.#options.tools, app, number);
     return {
       reason:
         state === 'CANCELING' ? 'cancelled' : 'its worker was lost; a terminal cannot be taken up again',

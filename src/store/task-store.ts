@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
-import { isTaskOver, type Task, type TaskEnd, type TaskState } from '../domain/task.ts';
+import { isTaskOver, type Task, type TaskEnd, type TaskPlace, type TaskState } from '../domain/task.ts';
 import type { TerminalWish } from '../domain/terminal.ts';
 import { explainDeleted, refuseDeletedInLua } from './app-deletions.ts';
 import { keys, type StoreEvent } from './keys.ts';
@@ -9,6 +9,7 @@ import type { Sealer } from './sealing.ts';
 
 export type TaskRequest = Pick<Task, 'app' | 'command' | 'by'> & {
   name?: string;
+  place?: TaskPlace;
   memoryBytes?: number;
   cron?: number;
   /** What the command reads; then its standard input ends. */
@@ -34,11 +35,13 @@ export class TaskStore {
 
   /** Returns the number. The queue has to be told. */
   async request(request: TaskRequest): Promise<number> {
-    const { app, command, name, memoryBytes, by, cron, stdin, terminal, requestId = randomUUID() } = request;
+    const { app, command, name, place, memoryBytes, by, cron, stdin, terminal } = request;
+    const { requestId = randomUUID() } = request;
     const fields: Record<string, string> = {
       state: 'PENDING',
       command: JSON.stringify(command),
       name: name ?? '',
+      place: place === undefined ? '' : JSON.stringify(place),
       memoryBytes: String(memoryBytes ?? ''),
       by,
       cron: cron === undefined ? '' : String(cron),
@@ -167,6 +170,7 @@ function parseTask(app: AppName, number: number, fields: Record<string, string>)
     state: fields.state as TaskState,
     command: JSON.parse(fields.command ?? '[]') as string[],
     name: fields.name || undefined,
+    place: fields.place ? (JSON.parse(fields.place) as TaskPlace) : undefined,
     memoryBytes: fields.memoryBytes ? Number(fields.memoryBytes) : undefined,
     by: fields.by ?? '',
     cron: fields.cron ? Number(fields.cron) : undefined,

@@ -79,7 +79,8 @@ describe('an image', () => {
     const two = await publish(open.host, 'moved:1', web('two'));
     expect((await rig.gantry('restart', '--app', 'moved')).code).toBe(0);
     expect(await page('moved')).toBe('one');
-    const redeployed = await rig.gantry('redeploy', '--app', 'moved');
+    // In Cloud Foundry's word.
+    const redeployed = await rig.gantry('restage', 'moved');
     expect(redeployed.stdout).toContain(two);
     expect(await page('moved')).toBe('two');
 
@@ -90,7 +91,8 @@ describe('an image', () => {
       expect(back.stdout).toMatch(/is live/);
       expect(await page('moved')).toBe('one');
       await rig.setEnv('moved', { NEW: 'yes' });
-      expect((await rig.gantry('restart', '--app', 'moved')).stdout).toMatch(/restarted[^]*is live/);
+      expect((await rig.gantry('restart', 'moved')).stdout).toMatch(/restarted[^]*is live/);
+      expect((await rig.gantry('ssh', 'moved', '-c', 'echo $NEW')).stdout).toBe('yes\n');
       expect((await rig.gantry('scale', '--instances', '2', '--app', 'moved')).code).toBe(0);
       expect((await rig.gantry('restart', '--app', 'moved')).stdout).toMatch(/2 instances[^]*is live/);
 

@@ -109,7 +109,7 @@ describe('CC_TROUBLESHOOT', () => {
     expect(push.code).toBe(1);
     expect(push.stderr).toMatch(/network gantry-\S+-trouble, address 10\.\S+, memory 512 MiB/);
     const [, name = ''] = /the container stays for 15 minutes: docker logs (\S+)/.exec(push.stderr) ?? [];
-    expect(push.stderr).toContain(`docker exec -it ${name} sh`);
+    expect(push.stderr).toContain('gantry exec trouble --deploy 1 -- sh');
     expect(await containersOf('trouble')).toEqual([{ name, state: 'running' }]);
 
     // The sweep at the start of a worker leaves it alone.

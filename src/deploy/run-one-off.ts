@@ -7,7 +7,7 @@ import { type Attempt, type DeployTools, memoryOf } from './attempt.ts';
 import { outOfMemory } from './explain-unhealthy.ts';
 import { isHandedOn } from './run-task.ts';
 import { reasonToLeave, serveTerminal, type TerminalLink } from './serve-terminal.ts';
-import { preparePlace, specsOf, startSomewhere } from './start-candidate.ts';
+import { lonelySpec, startSomewhere } from './start-candidate.ts';
 
 export type OneOff = Pick<Task, 'number' | 'command' | 'terminal'> & { stdin: Buffer | undefined };
 
@@ -99,21 +99,17 @@ async function start(
   { number, command, stdin, terminal }: OneOff,
 ): Promise<{ container: string; terminal?: EngineTerminal } | TaskEnd> {
   const { deployment, tools } = attempt;
-  const place = await preparePlace(attempt);
-  if ('problem' in place) return place.problem;
-  const made = await specsOf(attempt, image, place);
+  const made = await lonelySpec(attempt, image);
   if ('problem' in made) return made.problem;
-  const [instance] = made.specs;
-  if (!instance) throw new Error('a task has no place to run');
+  const { spec } = made;
   const screen = terminal?.screen;
-  const { PORT: _, ...env } = instance.env;
-  const { [labels.release]: __, [labels.hostPorts]: ___, ...marks } = instance.labels;
+  const { [labels.release]: _, ...marks } = spec.labels;
   attempt.guard();
   const started = await startSomewhere(attempt, {
-    ...instance,
+    ...spec,
     name: `gantry-${tools.storeTag}-${deployment.app}-task-${number}`,
     labels: { ...marks, [labels.task]: String(number) },
-    env: { ...(screen && { TERM: screen.kind }), ...env, INSTANCE_TYPE: 'task' },
+    env: { ...(screen && { TERM: screen.kind }), ...spec.env, INSTANCE_TYPE: 'task' },
     command,
     ...(stdin && { stdin }),
     ...(screen && { terminal: { columns: screen.columns, rows: screen.rows } }),

@@ -129,6 +129,22 @@ export async function specsOf(
   return { specs };
 }
 
+/** Of a container of the image that nobody visits: at an address of its own, and without a port. */
+export async function lonelySpec(
+  attempt: Attempt,
+  image: string,
+): Promise<{ spec: ContainerSpec } | { problem: Problem }> {
+  const place = await preparePlace(attempt);
+  if ('problem' in place) return place;
+  const made = await specsOf(attempt, image, place);
+  if ('problem' in made) return made;
+  const [instance] = made.specs;
+  if (!instance) throw new Error('there is no place to run anything');
+  const { PORT: _, ...env } = instance.env;
+  const { [labels.hostPorts]: __, ...marks } = instance.labels;
+  return { spec: { ...instance, env, labels: marks } };
+}
+
 /** Somewhere else should the address have been taken since it was chosen: tasks of the app come and go. */
 export async function startSomewhere(
   attempt: Attempt,

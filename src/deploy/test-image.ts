@@ -5,7 +5,7 @@ import { timeoutSignal } from '../timeout-signal.ts';
 import { type Attempt, memoryOf } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 import { outOfMemory } from './explain-unhealthy.ts';
-import { preparePlace, specsOf, startSomewhere } from './start-candidate.ts';
+import { lonelySpec, startSomewhere } from './start-candidate.ts';
 import { timed } from './timed.ts';
 
 const lastLinesKept = 20;
@@ -68,21 +68,16 @@ async function start(
   command: string,
 ): Promise<{ container: string } | Problem> {
   const { deployment, tools } = attempt;
-  const place = await preparePlace(attempt);
-  if ('problem' in place) return place.problem;
-  const made = await specsOf(attempt, image, place);
+  const made = await lonelySpec(attempt, image);
   if ('problem' in made) return made.problem;
-  const [instance] = made.specs;
-  if (!instance) throw new Error('the tests have no place to run');
-  const { PORT: _, ...env } = instance.env;
-  const { [labels.troubleshoot]: __, [labels.hostPorts]: ___, ...marks } = instance.labels;
-  const { dockerSocket: ____, ...spec } = instance;
+  const { dockerSocket: _, ...spec } = made.spec;
+  const { [labels.troubleshoot]: __, ...marks } = spec.labels;
   attempt.guard();
   const started = await startSomewhere(attempt, {
     ...spec,
     name: `gantry-${tools.storeTag}-${deployment.app}-test-${deployment.number}`,
     labels: marks,
-    env: { ...env, INSTANCE_TYPE: 'test' },
+    env: { ...spec.env, INSTANCE_TYPE: 'test' },
     command: ['sh', '-c', command],
     volumes: [],
   });

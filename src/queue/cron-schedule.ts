@@ -1,13 +1,12 @@
-import { type Job, type Queue, Worker } from 'bullmq';
+import type { Job, Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
 import type { CronEntry } from '../domain/cron-file.ts';
 import { isTaskOver } from '../domain/task.ts';
-import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
-import { keys } from '../store/keys.ts';
 import type { TaskStore } from '../store/task-store.ts';
 import { openQueue, untilDone } from './open-queue.ts';
+import { openWorker, startWorker } from './open-worker.ts';
 import type { TaskQueue } from './task-queue.ts';
 
 const queueName = 'cron';
@@ -72,19 +71,11 @@ export class CronWorker {
 
   constructor(options: CronWorkerOptions) {
     this.#options = options;
-    this.#worker = new Worker<Tick>(queueName, (job) => this.#tick(job), {
-      connection: options.connection,
-      prefix: keys.bull,
-      maxStalledCount: 1000,
-      autorun: false,
-    });
-    this.#worker.on('error', (err) => options.logger.debug({ reason: messageOf(err) }, 'queue trouble'));
+    this.#worker = openWorker<Tick>(queueName, (job) => this.#tick(job), options);
   }
 
   start(): void {
-    void this.#worker
-      .run()
-      .catch((err: unknown) => this.#options.logger.error({ err }, 'the worker for cron ended'));
+    startWorker(this.#worker, this.#options.logger);
   }
 
   async close(): Promise<void> {

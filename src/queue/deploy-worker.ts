@@ -1,12 +1,11 @@
-import { DelayedError, type Job, WaitingError, Worker } from 'bullmq';
+import { DelayedError, type Job, WaitingError, type Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
-import { messageOf } from '../errors.ts';
-import { keys } from '../store/keys.ts';
 import type { LeaseStore } from '../store/lease-store.ts';
 import type { StoreEvents } from '../store/store-events.ts';
 import { AppLease, defaultLeaseTiming, type LeaseTiming } from './app-lease.ts';
 import { type DeployQueue, queueName, type WakeJob } from './deploy-queue.ts';
+import { openWorker, startWorker } from './open-worker.ts';
 import { type RunDeps, runDeployment } from './run-deployment.ts';
 
 export type DeployWorkerOptions = {
@@ -28,35 +27,24 @@ export class DeployWorker {
   readonly #leases = new Map<AppName, AppLease>();
   readonly #chores = new Set<Promise<void>>();
   readonly #stopListening: () => void;
-  #closing = false;
 
   constructor(options: DeployWorkerOptions) {
     this.#options = options;
-    this.#worker = new Worker<WakeJob>(queueName, (job, token) => this.#wakeUp(job, token), {
-      connection: options.connection,
-      prefix: keys.bull,
-      concurrency: options.concurrency,
-      lockDuration: 15_000,
-      stalledInterval: 5_000,
-      // Crashes are counted by the deployment itself (its runs), so that its end can be told to people.
-      maxStalledCount: 1000,
-      autorun: false,
+    this.#worker = openWorker<WakeJob>(queueName, (job, token) => this.#wakeUp(job, token), {
+      ...options,
+      logger: options.deps.logger,
     });
-    this.#worker.on('error', (err) => options.deps.logger.debug({ reason: messageOf(err) }, 'queue trouble'));
     this.#stopListening = options.events.listen((event) => {
       if (event.kind === 'stop') void this.#leases.get(event.app)?.renewNow();
     });
   }
 
   start(): void {
-    void this.#worker.run().catch((err: unknown) => {
-      if (!this.#closing) this.#options.deps.logger.error({ err }, 'the queue worker ended');
-    });
+    startWorker(this.#worker, this.#options.deps.logger);
   }
 
   /** Deployments that have not switched go back to the queue; those past it finish. */
   async close(): Promise<void> {
-    this.#closing = true;
     this.#stopListening();
     const closed = this.#worker.close();
     for (const lease of this.#leases.values()) lease.stop({ kind: 'shutdown' });

@@ -1,9 +1,8 @@
-import { DelayedError, type Queue, Worker } from 'bullmq';
+import { DelayedError, type Queue, type Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
-import { keys } from '../store/keys.ts';
 import { openQueue } from './open-queue.ts';
+import { openWorker, startWorker } from './open-worker.ts';
 
 const queueName = 'notice';
 /** A receiver that lets us wait holds up no other. */
@@ -45,7 +44,7 @@ export class NoticeWorker<Notice extends NoticeJob> {
 
   constructor(options: NoticeWorkerOptions<Notice>) {
     this.#options = options;
-    this.#worker = new Worker<NoticeJob>(
+    this.#worker = openWorker<NoticeJob>(
       queueName,
       async (job, token) => {
         const delay = await options.attempt(job.data as Notice);
@@ -53,23 +52,12 @@ export class NoticeWorker<Notice extends NoticeJob> {
         await job.moveToDelayed(Date.now() + delay, token);
         throw new DelayedError();
       },
-      {
-        connection: options.connection,
-        prefix: keys.bull,
-        concurrency: atOnce,
-        lockDuration: 15_000,
-        stalledInterval: 5_000,
-        maxStalledCount: 1000,
-        autorun: false,
-      },
+      { ...options, concurrency: atOnce },
     );
-    this.#worker.on('error', (err) => options.logger.debug({ reason: messageOf(err) }, 'queue trouble'));
   }
 
   start(): void {
-    void this.#worker
-      .run()
-      .catch((err: unknown) => this.#options.logger.error({ err }, 'the worker for events ended'));
+    startWorker(this.#worker, this.#options.logger);
   }
 
   /** What is being sent is given this long at most; it is sent again, with the same id, when that was too short. */

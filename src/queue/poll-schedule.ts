@@ -1,10 +1,9 @@
-import { type Queue, Worker } from 'bullmq';
+import type { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
-import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
-import { keys } from '../store/keys.ts';
 import { openQueue } from './open-queue.ts';
+import { openWorker, startWorker } from './open-worker.ts';
 
 const queueName = 'poll';
 /** git processes at the same time. */
@@ -51,22 +50,19 @@ export class PollWorker {
 
   constructor(options: PollWorkerOptions) {
     this.#options = options;
-    const { connection, poll, logger } = options;
-    this.#worker = new Worker<Tick>(
+    const { poll, logger } = options;
+    this.#worker = openWorker<Tick>(
       queueName,
       (job) => poll(job.data.app, /\d+$/.exec(job.id ?? '')?.[0] ?? ''),
-      { connection, prefix: keys.bull, concurrency: atOnce, maxStalledCount: 1000, autorun: false },
+      { ...options, concurrency: atOnce },
     );
-    this.#worker.on('error', (err) => logger.debug({ reason: messageOf(err) }, 'queue trouble'));
     this.#worker.on('failed', (job, err) =>
       logger.warn({ app: job?.data.app, err }, 'a linked repository was not looked at'),
     );
   }
 
   start(): void {
-    void this.#worker
-      .run()
-      .catch((err: unknown) => this.#options.logger.error({ err }, 'the worker for polls ended'));
+    startWorker(this.#worker, this.#options.logger);
   }
 
   /** A look that takes longer is not waited for: the next makes up for it. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Job, WaitingError, Worker } from 'bullmq';
+import { type Job, WaitingError, type Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Attempt, DeployTools } from '../deploy/attempt.ts';
 import { DeployLog } from '../deploy/deploy-log.ts';
@@ -19,7 +19,6 @@ import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
-import { keys } from '../store/keys.ts';
 import type { LogWriter } from '../store/log-writer.ts';
 import type { ReleaseStore } from '../store/release-store.ts';
 import type { RouteStore } from '../store/route-store.ts';
@@ -27,6 +26,7 @@ import type { ServiceStore } from '../store/service-store.ts';
 import type { StoreEvents } from '../store/store-events.ts';
 import type { TaskStore } from '../store/task-store.ts';
 import type { TerminalChannels } from '../store/terminal-channel.ts';
+import { openWorker, startWorker } from './open-worker.ts';
 import { type TaskJob, taskQueueName } from './task-queue.ts';
 
 /** Tasks wait for their commands and need little of this process. */
@@ -62,16 +62,10 @@ export class TaskWorker {
 
   constructor(options: TaskWorkerOptions) {
     this.#options = options;
-    this.#worker = new Worker<TaskJob>(taskQueueName, (job, token) => this.#take(job, token), {
-      connection: options.connection,
-      prefix: keys.bull,
+    this.#worker = openWorker<TaskJob>(taskQueueName, (job, token) => this.#take(job, token), {
+      ...options,
       concurrency: atOnce,
-      lockDuration: 15_000,
-      stalledInterval: 5_000,
-      maxStalledCount: 1000,
-      autorun: false,
     });
-    this.#worker.on('error', (err) => options.logger.debug({ reason: messageOf(err) }, 'queue trouble'));
     this.#stopListening = options.events.listen((event) => {
       if (event.kind === 'task') void this.#stopIfCancelled(event.app, event.number);
     });
@@ -84,9 +78,7 @@ export class TaskWorker {
   }
 
   start(): void {
-    void this.#worker.run().catch((err: unknown) => {
-      if (!this.#closing) this.#options.logger.error({ err }, 'the worker for tasks ended');
-    });
+    startWorker(this.#worker, this.#options.logger);
   }
 
   /** The commands go on in their containers; another worker follows them. */

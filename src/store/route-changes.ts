@@ -31,13 +31,7 @@ export class RouteChanges {
     const answer = (await this.#redis.eval(
       switchScript,
       7,
-      keys.app(app),
-      keys.deployment(app, number),
-      keys.route(app),
-      keys.routeVersion,
-      keys.release(app, number),
-      keys.releases(app),
-      keys.env(app),
+      ...switchKeys(app, number),
       fence,
       number,
       JSON.stringify(endpoints),
@@ -55,21 +49,7 @@ export class RouteChanges {
 
   /** Takes a switch back that no router followed: the route is again what it was, and this container drains. */
   async switchBack(app: AppName, number: number, fence: number): Promise<void> {
-    await this.#redis.eval(
-      switchBackScript,
-      7,
-      keys.app(app),
-      keys.deployment(app, number),
-      keys.route(app),
-      keys.routeVersion,
-      keys.release(app, number),
-      keys.releases(app),
-      keys.env(app),
-      fence,
-      number,
-      app,
-      keys.channel,
-    );
+    await this.#redis.eval(switchBackScript, 7, ...switchKeys(app, number), fence, number, app, keys.channel);
   }
 
   /**
@@ -133,6 +113,19 @@ export class RouteChanges {
   async markStopped(app: AppName, fence: number): Promise<void> {
     await this.#redis.eval(markStoppedScript, 1, keys.app(app), fence);
   }
+}
+
+/** What a switch changes, and taking it back. */
+function switchKeys(app: AppName, number: number): string[] {
+  return [
+    keys.app(app),
+    keys.deployment(app, number),
+    keys.route(app),
+    keys.routeVersion,
+    keys.release(app, number),
+    keys.releases(app),
+    keys.env(app),
+  ];
 }
 
 /** A rollback's change of variables and options, in Lua, or with the two sides exchanged its undoing. */

@@ -1,18 +1,13 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type Forge, startForge } from '../support/forge.ts';
+import { type Forge, startForge, startRigOf } from '../support/forge.ts';
 import { linkedApp } from '../support/linked-app.ts';
-import { Rig, until } from '../support/rig.ts';
+import { type Rig, until } from '../support/rig.ts';
 
 let forge: Forge;
 let rig: Rig;
 beforeAll(async () => {
   forge = await startForge();
-  rig = await Rig.start({
-    GANTRY_HEALTH_TIMEOUT: '20',
-    GANTRY_ALLOW_INTERNAL_ADDRESSES: '127.0.0.0/8',
-    GANTRY_GIT_CA_FILE: forge.caFile,
-    GANTRY_WEBHOOK_RETRIES: '0.2,0.2,1,1,1,1,1,1,1',
-  });
+  rig = await startRigOf(forge, { GANTRY_WEBHOOK_RETRIES: '0.2,0.2,1,1,1,1,1,1,1' });
 });
 afterAll(async () => {
   await rig[Symbol.asyncDispose]();

@@ -1,6 +1,6 @@
 import { rename } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type Forge, startForge } from '../support/forge.ts';
+import { type Forge, startForge, startRigOf } from '../support/forge.ts';
 import { linkedApp } from '../support/linked-app.ts';
 import { Rig, until } from '../support/rig.ts';
 
@@ -8,11 +8,7 @@ let forge: Forge;
 let rig: Rig;
 beforeAll(async () => {
   forge = await startForge();
-  rig = await Rig.start({
-    GANTRY_HEALTH_TIMEOUT: '20',
-    GANTRY_ALLOW_INTERNAL_ADDRESSES: '127.0.0.0/8',
-    GANTRY_GIT_CA_FILE: forge.caFile,
-  });
+  rig = await startRigOf(forge);
 });
 afterAll(async () => {
   await rig[Symbol.asyncDispose]();

@@ -1,7 +1,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type Forge, forgeLogin, startForge, startSshd } from '../support/forge.ts';
+import { type Forge, forgeLogin, startForge, startRigOf, startSshd } from '../support/forge.ts';
 import { temporaryRepository } from '../support/git.ts';
 import { appRepository, Rig } from '../support/rig.ts';
 
@@ -11,11 +11,7 @@ let rig: Rig;
 beforeAll(async () => {
   forge = await startForge();
   stranger = await startForge();
-  rig = await Rig.start({
-    GANTRY_HEALTH_TIMEOUT: '20',
-    GANTRY_ALLOW_INTERNAL_ADDRESSES: '127.0.0.0/8',
-    GANTRY_GIT_CA_FILE: forge.caFile,
-  });
+  rig = await startRigOf(forge);
 });
 afterAll(async () => {
   await rig[Symbol.asyncDispose]();

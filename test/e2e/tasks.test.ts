@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { localDocker } from '../support/base-image.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
+import { shownTask, taskContainers } from '../support/tasks.ts';
 
 let rig: Rig;
 beforeAll(async () => {
@@ -24,17 +24,7 @@ const sh = (script: string, ...options: string[]): string[] => [
   script,
 ];
 
-async function taskContainers(): Promise<string[]> {
-  const label = [`gantry.store=${await rig.storeId}`, 'gantry.task'];
-  const listed = await localDocker().listContainers({ all: true, filters: { label } });
-  return listed.map(({ State, Labels }) => `${Labels['gantry.task']} ${State}`);
-}
-
-async function task(number: number): Promise<Record<string, unknown>> {
-  return JSON.parse(
-    (await rig.gantry('tasks', 'show', String(number), '--app', 'tools', '--json')).stdout,
-  ) as Record<string, unknown>;
-}
+const task = (number: number) => shownTask(rig, 'tools', number);
 
 describe('gantry run', () => {
   test('passes output and exit code on, with the variables of the app and without a port', async () => {
@@ -50,7 +40,7 @@ describe('gantry run', () => {
     const masked = await rig.gantry('run', 'tools', '--', 'sh', '-c', 'echo "$SECRET"');
     expect(masked.stdout).toBe('(hidden)\n');
     expect(masked.code).toBe(0);
-    expect(await taskContainers()).toEqual([]);
+    expect(await taskContainers(rig)).toEqual([]);
     expect((await rig.request('tools')).body).toBe('one');
   });
 
@@ -99,12 +89,12 @@ describe('gantry run', () => {
   test('stops the container when it is cancelled, and says so', async () => {
     const detached = await rig.gantry(...sh('trap "" TERM; echo began; sleep 1000', '--detach'));
     const number = Number(/^task (\d+)\n$/.exec(detached.stdout)?.[1]);
-    await until('it runs', async () => (await taskContainers()).includes(`${number} running`));
+    await until('it runs', async () => (await taskContainers(rig)).includes(`${number} running`));
     expect(await task(number)).toMatchObject({ state: 'RUNNING', by: 'admin' });
     await rig.gantry('tasks', 'cancel', String(number), '--app', 'tools');
     await until('it is over', async () => (await task(number)).state === 'FAILED');
     expect(await task(number)).toMatchObject({ exitCode: null, reason: 'cancelled' });
-    expect(await taskContainers()).toEqual([]);
+    expect(await taskContainers(rig)).toEqual([]);
     const logs = await rig.gantry('tasks', 'logs', String(number), '--app', 'tools');
     expect(logs.stdout).toBe('began\n');
     const listed = await rig.gantry('tasks', '--app', 'tools');
@@ -113,21 +103,21 @@ describe('gantry run', () => {
 
   test('goes on when its worker dies, once, and nothing is left behind', async () => {
     const running = rig.gantry(...sh('echo $$-began; sleep 25; echo ended; exit 4'));
-    await until('it runs', async () => (await taskContainers()).some((line) => line.endsWith('running')));
+    await until('it runs', async () => (await taskContainers(rig)).some((line) => line.endsWith('running')));
     process.kill(await rig.workerPid(), 'SIGKILL');
     const done = await running;
     expect(done.code).toBe(4);
     expect(done.stdout).toContain('ended');
     expect(new Set(done.stdout.match(/\d+-began/g)).size).toBe(1);
-    await until('nothing is left', async () => (await taskContainers()).length === 0);
+    await until('nothing is left', async () => (await taskContainers(rig)).length === 0);
   });
 
   test('goes on over a restart of Gantry', async () => {
     const detached = await rig.gantry(...sh('sleep 6; echo slept', '--detach'));
     const number = Number(/\d+/.exec(detached.stdout)?.[0]);
-    await until('it runs', async () => (await taskContainers()).includes(`${number} running`));
+    await until('it runs', async () => (await taskContainers(rig)).includes(`${number} running`));
     await rig.stop();
-    expect(await taskContainers()).toEqual([`${number} running`]);
+    expect(await taskContainers(rig)).toEqual([`${number} running`]);
     await rig.start();
     await until('it is over', async () => (await task(number)).state === 'SUCCEEDED');
     const logs = await rig.gantry('tasks', 'logs', String(number), '--app', 'tools');

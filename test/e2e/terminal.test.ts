@@ -4,9 +4,9 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { localDocker } from '../support/base-image.ts';
 import { Line } from '../support/line.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
+import { shownTask, taskContainers } from '../support/tasks.ts';
 import { Terminal } from '../support/terminal.ts';
 
 let rig: Rig;
@@ -25,17 +25,7 @@ function run(...command: string[]): Terminal {
   return Terminal.open(rig, 100, 30, 'run', 'tools', '--', ...command);
 }
 
-async function taskContainers(): Promise<string[]> {
-  const label = [`gantry.store=${await rig.storeId}`, 'gantry.task'];
-  const listed = await localDocker().listContainers({ all: true, filters: { label } });
-  return listed.map(({ State, Labels }) => `${Labels['gantry.task']} ${State}`);
-}
-
-async function task(number: number): Promise<Record<string, unknown>> {
-  return JSON.parse(
-    (await rig.gantry('tasks', 'show', String(number), '--app', 'tools', '--json')).stdout,
-  ) as Record<string, unknown>;
-}
+const task = (number: number) => shownTask(rig, 'tools', number);
 
 function numberOf(terminal: Terminal): number {
   return Number(/^task (\d+)\r?$/m.exec(terminal.screen)?.[1]);
@@ -72,7 +62,7 @@ describe('gantry run between two terminals', () => {
     terminal.type('exit 7\r');
     expect(await terminal.ended).toBe(7);
     expect(terminal.screen).toMatch(wasRestored);
-    expect(await taskContainers()).toEqual([]);
+    expect(await taskContainers(rig)).toEqual([]);
     expect(await task(numberOf(terminal))).toMatchObject({ state: 'FAILED', exitCode: 7, interactive: true });
   });
 
@@ -102,10 +92,10 @@ describe('gantry run between two terminals', () => {
     const number = numberOf(terminal);
     process.kill(await terminal.pid(), 'SIGKILL');
     await terminal.ended;
-    expect(await taskContainers()).toEqual([`${number} running`]);
+    expect(await taskContainers(rig)).toEqual([`${number} running`]);
     await until('it is over', async () => (await task(number)).state === 'FAILED');
     expect((await task(number)).reason).toBe('its terminal was not heard of for 6 s, so it was stopped');
-    expect(await taskContainers()).toEqual([]);
+    expect(await taskContainers(rig)).toEqual([]);
   });
 
   test('a client that is told to end takes the command with it and leaves the terminal as it was', async () => {
@@ -116,7 +106,7 @@ describe('gantry run between two terminals', () => {
     expect(await terminal.ended).toBe(143);
     expect(terminal.screen).toMatch(wasRestored);
     await until('it is over', async () => (await task(number)).state === 'FAILED', 4000);
-    expect(await taskContainers()).toEqual([]);
+    expect(await taskContainers(rig)).toEqual([]);
   });
 
   test('a window that is closed takes the command with it at once', async () => {
@@ -130,7 +120,7 @@ describe('gantry run between two terminals', () => {
     await until('the command line ends', () => !existsSync(`/proc/${pid}`));
     await until('it is over', async () => (await task(number)).state === 'FAILED', 4000);
     expect(await task(number)).toMatchObject({ reason: 'cancelled' });
-    expect(await taskContainers()).toEqual([]);
+    expect(await taskContainers(rig)).toEqual([]);
   });
 
   test('can be cancelled from elsewhere', async () => {
@@ -142,7 +132,7 @@ describe('gantry run between two terminals', () => {
     expect(terminal.screen).toContain('error: cancelled');
     expect(terminal.screen).toMatch(wasRestored);
     expect(await task(number)).toMatchObject({ exitCode: null, reason: 'cancelled' });
-    expect(await taskContainers()).toEqual([]);
+    expect(await taskContainers(rig)).toEqual([]);
   });
 
   test('ends when its worker dies, says so, and nothing is left', async () => {
@@ -153,7 +143,7 @@ describe('gantry run between two terminals', () => {
     expect(terminal.screen).toContain('nothing is heard of the command any more');
     expect(terminal.screen).toContain('error: its worker was lost; a terminal cannot be taken up again');
     expect(terminal.screen).toMatch(wasRestored);
-    expect(await taskContainers()).toEqual([]);
+    expect(await taskContainers(rig)).toEqual([]);
   });
 
   test('goes on where it was when the line is cut, and nothing is lost', async () => {
@@ -195,7 +185,7 @@ describe('gantry run between two terminals', () => {
     expect(terminal.screen).toContain(`gantry tasks cancel ${numberOf(terminal)} --app tools`);
     expect(terminal.screen).toMatch(wasRestored);
     await until('it is over', async () => (await task(numberOf(terminal))).state === 'FAILED');
-    expect(await taskContainers()).toEqual([]);
+    expect(await taskContainers(rig)).toEqual([]);
   });
 
   test('goes on when Redis is killed', async () => {
@@ -213,7 +203,7 @@ describe('gantry run between two terminals', () => {
     const terminal = run('sh');
     await terminal.sees('0 READY> ');
     await rig.stop();
-    expect(await taskContainers()).toEqual([]);
+    expect(await taskContainers(rig)).toEqual([]);
     await rig.start();
     expect(await terminal.ended).toBe(1);
     expect(terminal.screen).toContain('error: Gantry was stopped; a terminal cannot be taken up again');

@@ -4,7 +4,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type Forge, forgeLogin, startForge, startSshd } from '../support/forge.ts';
+import { type Forge, forgeLogin, startForge, startRigOf, startSshd } from '../support/forge.ts';
 import { gitClient, temporaryRepository } from '../support/git.ts';
 import { Rig, until } from '../support/rig.ts';
 
@@ -12,11 +12,7 @@ let forge: Forge;
 let rig: Rig;
 beforeAll(async () => {
   forge = await startForge();
-  rig = await Rig.start({
-    GANTRY_HEALTH_TIMEOUT: '20',
-    GANTRY_ALLOW_INTERNAL_ADDRESSES: '127.0.0.0/8',
-    GANTRY_GIT_CA_FILE: forge.caFile,
-  });
+  rig = await startRigOf(forge);
 });
 afterAll(async () => {
   await rig[Symbol.asyncDispose]();

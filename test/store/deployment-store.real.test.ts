@@ -5,6 +5,7 @@ import { DeploymentStore } from '../../src/store/deployment-store.ts';
 import { LeaseStore } from '../../src/store/lease-store.ts';
 import { RouteChanges } from '../../src/store/route-changes.ts';
 import { RouteStore } from '../../src/store/route-store.ts';
+import { askFor, own as ownIt } from '../support/deployments.ts';
 import { temporaryRedis } from '../support/redis.ts';
 
 let redis: Awaited<ReturnType<typeof temporaryRedis>>;
@@ -26,27 +27,8 @@ let count = 0;
 const newApp = (): AppName => parseAppName(`app-${(count += 1)}`) as AppName;
 const commitNamed = (letter: string) => letter.repeat(40) as never;
 
-function ask(app: AppName, commit: string, requestId: string = randomUUID()) {
-  return store.request({
-    app,
-    requestId,
-    trigger: 'push',
-    commit: commitNamed(commit),
-    pull: undefined,
-    subject: 'subject',
-    branch: 'main',
-    oldSha: '0'.repeat(40),
-    by: 'ana',
-    noCache: false,
-    image: undefined,
-  });
-}
-
-async function own(app: AppName): Promise<number> {
-  const lease = await leases.acquire(app, randomUUID(), 10_000);
-  if (!('fence' in lease)) throw new Error('busy');
-  return lease.fence;
-}
+const ask = (app: AppName, letter: string, requestId?: string) => askFor(store, app, letter, requestId);
+const own = (app: AppName) => ownIt(leases, app);
 
 const image = (name: string) => ({ name, id: `sha256:${name}`, bytes: 1000 });
 

@@ -7,6 +7,7 @@ import { LeaseStore } from '../../src/store/lease-store.ts';
 import { Outbox } from '../../src/store/outbox.ts';
 import { OutgoingStore } from '../../src/store/outgoing-store.ts';
 import { Sealer } from '../../src/store/sealing.ts';
+import { askFor, own as ownIt } from '../support/deployments.ts';
 import { temporaryRedis } from '../support/redis.ts';
 
 let redis: Awaited<ReturnType<typeof temporaryRedis>>;
@@ -26,27 +27,8 @@ afterAll(() => redis[Symbol.asyncDispose]());
 
 const appNamed = (name: string): AppName => parseAppName(name) as AppName;
 
-function ask(app: AppName, commit: string, requestId: string = randomUUID()) {
-  return deployments.request({
-    app,
-    requestId,
-    trigger: 'push',
-    commit: commit.repeat(40) as never,
-    pull: undefined,
-    subject: 'subject',
-    branch: 'main',
-    oldSha: '0'.repeat(40),
-    by: 'ana',
-    noCache: false,
-    image: undefined,
-  });
-}
-
-async function own(app: AppName): Promise<number> {
-  const lease = await leases.acquire(app, randomUUID(), 10_000);
-  if (!('fence' in lease)) throw new Error('busy');
-  return lease.fence;
-}
+const ask = (app: AppName, letter: string, requestId?: string) => askFor(deployments, app, letter, requestId);
+const own = (app: AppName) => ownIt(leases, app);
 
 async function written(app: AppName): Promise<string[]> {
   const events = (await outbox.read()).filter((event) => event.app === app);

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { gitClient, type TestFiles, temporaryRepository } from './git.ts';
-import { freePort, until } from './rig.ts';
+import { freePort, Rig, until } from './rig.ts';
 
 const run = promisify(execFile);
 
@@ -29,6 +29,16 @@ export type Forge = {
   hold(): () => void;
   [Symbol.asyncDispose]: () => Promise<void>;
 };
+
+/** A Gantry that fetches from it. */
+export function startRigOf(forge: Forge, env: Record<string, string> = {}): Promise<Rig> {
+  return Rig.start({
+    GANTRY_HEALTH_TIMEOUT: '20',
+    GANTRY_ALLOW_INTERNAL_ADDRESSES: '127.0.0.0/8',
+    GANTRY_GIT_CA_FILE: forge.caFile,
+    ...env,
+  });
+}
 
 export const forgeLogin = { user: 'ana', password: 'the-forge-password' };
 

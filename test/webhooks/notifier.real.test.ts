@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type AppName, parseAppName } from '../../src/domain/app.ts';
 import { eventTypes } from '../../src/domain/outgoing-webhook.ts';
@@ -10,6 +10,7 @@ import { OutgoingStore } from '../../src/store/outgoing-store.ts';
 import { Sealer } from '../../src/store/sealing.ts';
 import { StoreEvents } from '../../src/store/store-events.ts';
 import { type NoticeRef, Notifier } from '../../src/webhooks/notifier.ts';
+import { askFor } from '../support/deployments.ts';
 import { type Received, startReceiver } from '../support/receiver.ts';
 import { temporaryRedis } from '../support/redis.ts';
 import { until } from '../support/rig.ts';
@@ -80,20 +81,7 @@ async function server(mayEnqueue: () => boolean = () => true) {
 
 /** Each supersedes the one before it. */
 async function ask(app: AppName, times: number): Promise<void> {
-  for (let n = 0; n < times; n += 1)
-    await deployments.request({
-      app,
-      requestId: randomUUID(),
-      trigger: 'push',
-      commit: randomBytes(20).toString('hex') as never,
-      pull: undefined,
-      subject: 'subject',
-      branch: 'main',
-      oldSha: '0'.repeat(40),
-      by: 'ana',
-      noCache: false,
-      image: undefined,
-    });
+  for (let n = 0; n < times; n += 1) await askFor(deployments, app, (n % 16).toString(16));
 }
 
 async function listenTo(app: AppName): Promise<void> {

@@ -534,6 +534,22 @@ program
     (await import('./commands/cron.ts')).listCron(options),
   );
 
+const cache = program
+  .command('cache')
+  .description('move the images of an app to another machine; on the machine of a worker');
+cache
+  .command('save')
+  .description('the images of its kept releases as an archive, like docker save')
+  .argument('<app>')
+  .argument('<file>', '- is standard output')
+  .action(async (app: string, file: string) => (await import('./commands/cache.ts')).saveImages(app, file));
+cache
+  .command('load')
+  .description('what is in an archive of that app, and nothing else')
+  .argument('<app>')
+  .argument('<file>', '- is standard input')
+  .action(async (app: string, file: string) => (await import('./commands/cache.ts')).loadImages(app, file));
+
 const deploys = program.command('deploys').description("an app's deployments");
 deploys
   .command('list', { isDefault: true })

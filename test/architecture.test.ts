@@ -34,6 +34,7 @@ const roots = [
   'commands/start.ts',
   'commands/run-part.ts',
   'commands/down.ts',
+  'commands/cache.ts',
   'commands/doctor.ts',
 ];
 const everywhere = ['config.ts', 'errors.ts', 'logger.ts', 'timeout-signal.ts', 'version.ts'];

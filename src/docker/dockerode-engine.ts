@@ -32,6 +32,7 @@ import { type ExecOptions, execCommand } from './exec-command.ts';
 import { execInTerminal } from './exec-terminal.ts';
 import { followOutput } from './follow-output.ts';
 import { killExec } from './kill-exec.ts';
+import { loadImages, saveImages } from './move-images.ts';
 import { connectNetwork, disconnectNetwork, inspectNetwork } from './network-members.ts';
 import { publishImage } from './publish-image.ts';
 import { pullImage, resolveImage } from './pull-image.ts';
@@ -201,6 +202,14 @@ export class DockerodeEngine implements Engine {
 
   async publishImage(request: PublishRequest, signal: AbortSignal): Promise<PublishResult> {
     return await publishImage(this.#client, request, signal);
+  }
+
+  async saveImages(names: readonly string[], signal: AbortSignal): Promise<Readable> {
+    return await saveImages(this.#client, names, signal);
+  }
+
+  async loadImages(archive: Readable, signal: AbortSignal): Promise<void> {
+    await loadImages(this.#client, archive, signal);
   }
 
   async architecture(): Promise<string> {

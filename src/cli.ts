@@ -288,6 +288,23 @@ services
   .action(async (name: string, options: { confirm?: string; deleteData?: boolean }) =>
     (await import('./commands/services.ts')).deleteService(name, options),
   );
+services
+  .command('backup')
+  .description('write everything in the volume of one that runs here into a file; it is stopped meanwhile')
+  .argument('<name>')
+  .argument('<file>', 'a tar; - is standard output')
+  .action(async (name: string, file: string) =>
+    (await import('./commands/services.ts')).backUpService(name, file),
+  );
+services
+  .command('restore')
+  .description('replace its data by those of a backup; when it does not start with them, it keeps its own')
+  .argument('<name>')
+  .argument('<file>', 'a tar; - is standard input')
+  .option('--confirm <name>', 'its name once more, where nobody can be asked')
+  .action(async (name: string, file: string, options: { confirm?: string }) =>
+    (await import('./commands/services.ts')).restoreService(name, file, options),
+  );
 for (const parent of [services, program]) {
   parent
     .command('bind')

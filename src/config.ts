@@ -355,6 +355,7 @@ export function dataPaths(dataDir: string) {
     work: join(dataDir, 'work'),
     logs: join(dataDir, 'logs'),
     appLogs: join(dataDir, 'app-logs'),
+    serviceCopies: join(dataDir, 'service-copies'),
     keys: join(dataDir, 'keys'),
     knownHosts: join(dataDir, 'known-hosts'),
     fetches: join(dataDir, 'fetches'),

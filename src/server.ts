@@ -327,6 +327,7 @@ export async function startServer(
     wakeTaskWorker: (app, number) => taskQueue.add(app, number),
     domains: new DomainStore(hasty),
     services: new ServiceStore(hasty, sealer),
+    copies: { folder: paths.serviceCopies, diskFloorBytes: config.diskFloorBytes },
     appDomain: config.domain,
     tcpPorts: new TcpPortStore(hasty),
     tcpRange: config.tcpPorts,

@@ -73,6 +73,7 @@ export async function startWorker(
 ): Promise<RunningWorker> {
   const paths = dataPaths(config.dataDir);
   await mkdir(paths.work, { recursive: true, mode: 0o700 });
+  await mkdir(paths.serviceCopies, { recursive: true, mode: 0o700 });
   process.umask(0o022); // files of a checkout get the modes that git defines
 
   const connections: Redis[] = [];
@@ -319,8 +320,10 @@ export async function startWorker(
         pullMs: config.buildTimeoutMs,
         graceMs: Math.max(config.stopTimeoutMs, serviceGraceMs),
         memoryBytes: config.appMemoryBytes,
+        diskFloorBytes: config.diskFloorBytes,
       },
     },
+    copies: paths.serviceCopies,
     turnOf: (service) => new TurnStore(redis, keys.serviceTurn(service)),
     events,
     logger,

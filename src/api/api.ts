@@ -27,6 +27,7 @@ import { optionRoutes } from './option-routes.ts';
 import { type OutgoingRoutesDeps, outgoingRoutes } from './outgoing-routes.ts';
 import { type ReleaseRoutesDeps, releaseRoutes } from './release-routes.ts';
 import { authorise, demandRights } from './rights.ts';
+import { type ServiceCopyRoutesDeps, serviceCopyRoutes } from './service-copy-routes.ts';
 import { type ServiceRoutesDeps, serviceRoutes } from './service-routes.ts';
 import { type TaskRoutesDeps, taskRoutes } from './task-routes.ts';
 import { type TcpRoutesDeps, tcpRoutes } from './tcp-routes.ts';
@@ -45,6 +46,7 @@ export type ApiDeps = AppRoutesDeps &
   OutgoingRoutesDeps &
   ReleaseRoutesDeps &
   ServiceRoutesDeps &
+  ServiceCopyRoutesDeps &
   TaskRoutesDeps &
   TcpRoutesDeps &
   TokenRoutesDeps &
@@ -134,6 +136,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     await inner.register(connectionRoutes(), { prefix: '/api/v1' });
     await inner.register(domainRoutes(deps), { prefix: '/api/v1' });
     await inner.register(serviceRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(serviceCopyRoutes(deps), { prefix: '/api/v1' });
     await inner.register(deliveryRoutes(deps));
     await inner.register(healthRoutes(deps));
   });

@@ -499,10 +499,22 @@ export const serviceShape = z.object({
   createdBy: z.string(),
 });
 
+/** A backup of what a service that runs here has in its volume, or a restore of it; one at a time. */
+const serviceCopyShape = z.object({
+  id: z.string(),
+  kind: z.enum(['backup', 'restore']),
+  state: z.enum(['under way', 'done', 'failed']),
+  reason: z.string().nullable(),
+});
+
+export const begunCopyShape = z.object({ id: z.string() });
+
 export const servicesShape = z.object({ services: z.array(serviceShape) });
 
 /** Values only when they were asked for. */
 export const serviceDetailShape = serviceShape.extend({
+  /** The last one. */
+  copy: serviceCopyShape.nullable(),
   credentialNames: z.array(z.string()),
   credentials: credentialsShape.nullable(),
 });

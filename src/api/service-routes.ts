@@ -26,7 +26,7 @@ import { changeManaged, planService } from './plan-service.ts';
 
 export type ServiceRoutesDeps = Pick<AppRoutesDeps, 'apps'> & { services: ServiceStore };
 
-const serviceParams = z.object({ service: z.string() });
+export const serviceParams = z.object({ service: z.string() });
 
 /**
  * A service is of no app: administrators make it and see its credentials. Who may deploy an app may bind those to it that
@@ -34,12 +34,7 @@ const serviceParams = z.object({ service: z.string() });
  */
 export function serviceRoutes(deps: ServiceRoutesDeps): FastifyPluginAsyncZod {
   const { services } = deps;
-  const require = async (text: string): Promise<Service> => {
-    const name = parseServiceName(text);
-    const service = name && (await services.get(name));
-    if (!service) throw serviceNotFound(text);
-    return service;
-  };
+  const require = (text: string): Promise<Service> => requireService(deps, text);
   const describe = async (account: Account, service: Service): Promise<z.infer<typeof serviceShape>> => {
     const apps = (await services.bindings(service.name)).map(({ app }) => app);
     return {
@@ -74,6 +69,14 @@ export function serviceRoutes(deps: ServiceRoutesDeps): FastifyPluginAsyncZod {
     const credentials = await services.credentials(service);
     return {
       ...(await describe(account, service)),
+      copy: service.copy
+        ? {
+            id: service.copy.id,
+            kind: service.copy.kind,
+            state: service.copy.state,
+            reason: service.copy.reason ?? null,
+          }
+        : null,
       credentialNames: Object.keys(credentials),
       credentials: isOpen ? { ...credentials } : null,
     };
@@ -156,6 +159,7 @@ export function serviceRoutes(deps: ServiceRoutesDeps): FastifyPluginAsyncZod {
             'INVALID',
             `the credentials of ${service.name} were made with its data and cannot change`,
           );
+        refuseCopied(service);
         const change = { credentials, tags, isShared: shared, managed: changeManaged(service, body) };
         if (!(await services.change(service, change))) throw serviceNotFound(params.service);
         return detail(account, await require(params.service), false);
@@ -174,6 +178,7 @@ export function serviceRoutes(deps: ServiceRoutesDeps): FastifyPluginAsyncZod {
       },
       async ({ account, params, query }, reply) => {
         const service = await require(params.service);
+        refuseCopied(service);
         if (service.managed && query.deleteData === 'false')
           throw new UserError(
             'CONFLICT',
@@ -233,6 +238,22 @@ export function serviceRoutes(deps: ServiceRoutesDeps): FastifyPluginAsyncZod {
       },
     );
   };
+}
+
+export async function requireService(
+  { services }: Pick<ServiceRoutesDeps, 'services'>,
+  text: string,
+): Promise<Service> {
+  const name = parseServiceName(text);
+  const service = name && (await services.get(name));
+  if (!service) throw serviceNotFound(text);
+  return service;
+}
+
+/** What is copied just now stays as it is until that is over. */
+export function refuseCopied({ name, copy }: Service): void {
+  if (copy?.state === 'under way')
+    throw new UserError('CONFLICT', `a ${copy.kind} of ${name} is under way`, 'try again when it is over');
 }
 
 function refuseBad(credentials: Credentials): void {

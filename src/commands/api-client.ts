@@ -57,6 +57,8 @@ export type Server = { url: string; token: string | undefined };
 
 export type AskOptions = {
   body?: unknown;
+  /** Instead of a body in JSON, sent as it is. */
+  upload?: { type: string; content: Blob | ReadableStream };
   headers?: Record<string, string>;
   signal?: AbortSignal;
   /** A refusal is an answer as well. */
@@ -67,7 +69,7 @@ export async function ask(
   { url, token }: Server,
   method: string,
   path: string,
-  { body, headers, signal, acceptsProblems }: AskOptions = {},
+  { body, upload, headers, signal, acceptsProblems }: AskOptions = {},
 ): Promise<Response> {
   if (token === undefined)
     throw new ApiError(401, `there is no token for ${url}`, `gantry login ${url}, or set GANTRY_TOKEN`);
@@ -76,8 +78,10 @@ export async function ask(
     headers: {
       authorization: `Bearer ${token}`,
       ...(body !== undefined && { 'content-type': 'application/json' }),
+      ...(upload && { 'content-type': upload.type }),
       ...headers,
     },
+    ...(upload && { body: upload.content, duplex: 'half' as const }),
     ...(body !== undefined && { body: JSON.stringify(body) }),
     ...(signal && { signal }),
   }).catch((error: unknown) => {

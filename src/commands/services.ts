@@ -1,9 +1,21 @@
+import { createWriteStream, openAsBlob } from 'node:fs';
+import { rename, stat } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { ReadableStream as NodeReadableStream } from 'node:stream/web';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
-import type { bindingsShape, serviceDetailShape, serviceShape, servicesShape } from '../api/contract.ts';
+import type {
+  begunCopyShape,
+  bindingsShape,
+  serviceDetailShape,
+  serviceShape,
+  servicesShape,
+} from '../api/contract.ts';
 import { showMemory } from '../domain/app-options.ts';
+import { showBytes } from '../domain/bytes.ts';
 import { safeText } from '../domain/safe-text.ts';
-import { call, collect, readPatiently, request } from './api-client.ts';
+import { ask, call, collect, findServer, readPatiently, request } from './api-client.ts';
 import { confirmName, isThere } from './delete-app.ts';
 import { readPairs, readValue } from './env.ts';
 import { UsageError } from './exit-code.ts';
@@ -187,6 +199,48 @@ export async function unbindService(app: string, service: string): Promise<void>
   console.error(
     `${app} has ${service} no more from its next deployment on: gantry restart --app ${app}. Nothing of the service is lost`,
   );
+}
+
+/** Everything in its volume, as a tar. */
+export async function backUpService(name: string, file: string): Promise<void> {
+  const { id } = await call<typeof begunCopyShape>('POST', `${pathOf(name)}/backups`);
+  console.error(`${name} is stopped until its data are copied`);
+  await awaitCopied(name, id);
+  const { body } = await request('GET', `${pathOf(name)}/backups/${id}`);
+  if (!body) throw new Error('the backup came without anything in it');
+  const tar = Readable.fromWeb(body as NodeReadableStream);
+  if (file === '-') return pipeline(tar, process.stdout);
+  // What is there under that name stays until all of it is here.
+  await pipeline(tar, createWriteStream(`${file}.part`, { mode: 0o600 }));
+  await rename(`${file}.part`, file);
+  console.error(`${name} runs again; its backup is ${file}, ${showBytes((await stat(file)).size)}`);
+}
+
+/** Its data become those of the backup, once it has started with them. */
+export async function restoreService(
+  name: string,
+  file: string,
+  { confirm }: { confirm?: string },
+): Promise<void> {
+  await call<typeof serviceDetailShape>('GET', pathOf(name));
+  const content = file === '-' ? (Readable.toWeb(process.stdin) as ReadableStream) : await openAsBlob(file);
+  await confirmName(name, `replaces the data of ${name} by those of the backup`, confirm);
+  const upload = { type: 'application/x-tar', content };
+  const response = await ask(await findServer(), 'PUT', `${pathOf(name)}/data`, { upload });
+  const { id } = (await response.json()) as z.infer<typeof begunCopyShape>;
+  await awaitCopied(name, id);
+  console.error(`${name} has the data of the backup`);
+}
+
+async function awaitCopied(name: string, id: string): Promise<void> {
+  for (;;) {
+    const { copy } = await readPatiently<typeof serviceDetailShape>(pathOf(name));
+    if (copy?.id !== id) throw new Error(`another copy of ${name} was begun meanwhile`);
+    if (copy.state === 'done') return;
+    if (copy.state === 'failed')
+      throw new Error(`the ${copy.kind} of ${name} failed: ${safeText(copy.reason ?? '', 500)}`);
+    await sleep(250);
+  }
 }
 
 /** What is wrong with it is said without a part of it. */

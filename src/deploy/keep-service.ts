@@ -19,7 +19,7 @@ export type ServiceTools = {
   storeId: string;
   storeTag: string;
   allocateSubnet: (service: ServiceName, taken: readonly string[]) => Promise<string>;
-  limits: { readyMs: number; pullMs: number; graceMs: number; memoryBytes: number };
+  limits: { readyMs: number; pullMs: number; graceMs: number; memoryBytes: number; diskFloorBytes: number };
 };
 
 /** A managed service as it is to run. */
@@ -33,7 +33,7 @@ export type WantedService = {
   isReady: boolean;
 };
 
-type Turn = { signal: AbortSignal; guard: () => void };
+export type Turn = { signal: AbortSignal; guard: () => void };
 
 const lookEveryMs = 100;
 const answerMs = 1000;
@@ -79,12 +79,15 @@ export async function removeService(tools: ServiceTools, name: ServiceName): Pro
   await dropOtherImages(tools, name, undefined);
 }
 
-async function containersOf({ engine, storeId }: ServiceTools, name: ServiceName): Promise<ContainerState[]> {
+export async function containersOf(
+  { engine, storeId }: ServiceTools,
+  name: ServiceName,
+): Promise<ContainerState[]> {
   const found = await engine.listContainers(`${labels.service}=${name}`);
   return found.filter(({ labels: marks }) => marks[labels.store] === storeId);
 }
 
-function serviceLabels({ storeId }: ServiceTools, name: ServiceName): Record<string, string> {
+export function serviceLabels({ storeId }: ServiceTools, name: ServiceName): Record<string, string> {
   return { [labels.store]: storeId, [labels.service]: name };
 }
 
@@ -182,7 +185,7 @@ async function explainEnd(engine: Engine, state: ContainerState | undefined): Pr
 }
 
 /** Under a name of ours, so that it stays whatever becomes of the other. One that is here already is not asked for elsewhere. */
-async function imageOf(
+export async function imageOf(
   { engine, storeTag, limits }: ServiceTools,
   { name, managed }: Pick<WantedService, 'name' | 'managed'>,
   signal: AbortSignal,

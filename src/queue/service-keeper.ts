@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { keepService, removeService, type ServiceTools } from '../deploy/keep-service.ts';
+import { readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { backUpService, dropVolume, fillVolume } from '../deploy/copy-service.ts';
+import { keepService, removeService, type ServiceTools, type Turn } from '../deploy/keep-service.ts';
 import type { Problem } from '../domain/deployment.ts';
-import type { ServiceState } from '../domain/managed-service.ts';
+import type { ManagedService, ServiceCopy, ServiceState } from '../domain/managed-service.ts';
 import { maskValues } from '../domain/mask.ts';
 import { safeText } from '../domain/safe-text.ts';
 import type { Service, ServiceName } from '../domain/service.ts';
@@ -13,6 +16,8 @@ import type { TurnStore } from '../store/turn-store.ts';
 type Options = {
   services: ServiceStore;
   tools: ServiceTools;
+  /** Folder of the files that volumes are copied into and from. */
+  copies: string;
   turnOf: (service: ServiceName) => TurnStore;
   events: StoreEvents;
   logger: Logger;
@@ -23,6 +28,8 @@ const turnMs = 6000;
 const renewMs = 1500;
 /** A service that does not start is not tried at every look. */
 const tryAgainMs = 60_000;
+/** A backup that nobody fetches. */
+const keepCopiesMs = 3_600_000;
 
 /**
  * Makes the managed services on the engine what they are in the store: started, changed or removed. Of several workers one
@@ -57,9 +64,16 @@ export class ServiceKeeper {
   }
 
   async #lookAtAll(): Promise<void> {
-    const { services, logger } = this.#options;
+    const { services, copies, logger } = this.#options;
     try {
-      for (const { name, managed } of await services.list()) if (managed) this.#look(name);
+      const all = await services.list();
+      for (const { name, managed } of all) if (managed) this.#look(name);
+      const inWork = all.flatMap(({ copy }) => (copy?.state === 'under way' ? [`${copy.id}.tar`] : []));
+      for (const file of await readdir(copies)) {
+        const path = join(copies, file);
+        const isOld = Date.now() - (await stat(path)).mtimeMs > keepCopiesMs;
+        if (isOld && !inWork.includes(file)) await rm(path, { force: true });
+      }
     } catch (err) {
       logger.debug({ err }, 'services could not be looked at; it is tried again');
     }
@@ -111,7 +125,7 @@ export class ServiceKeeper {
     }
   }
 
-  async #settle(name: ServiceName, turn: { signal: AbortSignal; guard: () => void }): Promise<void> {
+  async #settle(name: ServiceName, turn: Turn): Promise<void> {
     const { services, tools, logger } = this.#options;
     const service = await services.get(name);
     if (!service?.managed) return;
@@ -123,30 +137,81 @@ export class ServiceKeeper {
       logger.info({ service: name }, 'service deleted');
       return;
     }
+    if (service.copy?.state === 'under way') return this.#copy(service, service.managed, service.copy, turn);
     const { state } = service.status;
     const failedAt = this.#failedAt.get(name);
     const isTooSoon = failedAt !== undefined && performance.now() - failedAt < tryAgainMs;
     if (state === 'failed' && isTooSoon) return;
+    await this.#keep(service, service.managed, state === 'ready', turn);
+  }
+
+  async #keep(
+    service: Service,
+    managed: ManagedService,
+    isReady: boolean,
+    turn: Turn,
+  ): Promise<string | undefined> {
+    const { services, tools } = this.#options;
+    const { name } = service;
     const env = await services.env(service);
-    const problem = await keepService(
-      tools,
-      {
-        name,
-        managed: service.managed,
-        env,
-        apps: (await services.bindings(name)).map(({ app }) => app),
-        isReady: state === 'ready',
-      },
-      turn,
-    );
+    const apps = (await services.bindings(name)).map(({ app }) => app);
+    const problem = await keepService(tools, { name, managed, env, apps, isReady }, turn);
     turn.guard();
     if (problem) this.#failedAt.set(name, performance.now());
     else this.#failedAt.delete(name);
-    await this.#tell(service, problem && { state: 'failed', reason: explain(problem, maskValues(env)) });
+    const reason = problem && explain(problem, maskValues(env));
+    await this.#tell(service, reason === undefined ? { state: 'ready' } : { state: 'failed', reason });
+    return reason;
   }
 
-  async #tell(service: Service, status: ServiceState = { state: 'ready' }): Promise<void> {
-    const { state, reason } = service.status;
+  async #copy(service: Service, managed: ManagedService, copy: ServiceCopy, turn: Turn): Promise<void> {
+    const { services, tools, copies, logger } = this.#options;
+    const file = join(copies, `${copy.id}.tar`);
+    let reason: string | undefined;
+    if (copy.kind === 'backup') {
+      reason = (await backUpService(tools, { name: service.name, managed }, file, turn))?.reason;
+      await this.#keep(service, managed, false, turn);
+    } else {
+      reason = await this.#restore(service, managed, copy, file, turn);
+      await rm(file, { force: true });
+    }
+    turn.guard();
+    await services.setCopy(service, { ...copy, state: reason === undefined ? 'done' : 'failed', reason });
+    logger.info({ service: service.name, copy: copy.kind, reason }, 'service copied');
+  }
+
+  /** The data before are there until what was restored has started with the new ones. */
+  async #restore(
+    service: Service,
+    managed: ManagedService,
+    { volume: before }: ServiceCopy,
+    file: string,
+    turn: Turn,
+  ): Promise<string | undefined> {
+    const { services, tools } = this.#options;
+    const { name } = service;
+    const restored = { ...managed, volume: before + 1 };
+    const old = { ...managed, volume: before };
+    // Else a worker died after it.
+    if (managed.volume === before) {
+      const problem = await fillVolume(tools, { name, managed }, file, restored.volume, turn);
+      if (problem) return problem.reason;
+      turn.guard();
+      await services.change(service, { managed: restored });
+    }
+    const reason = await this.#keep(service, restored, false, turn);
+    if (reason === undefined) {
+      await dropVolume(tools, name, before);
+      return undefined;
+    }
+    await services.change(service, { managed: old });
+    await this.#keep(service, old, false, turn);
+    await dropVolume(tools, name, restored.volume);
+    return `it did not start with them, and has the data of before again: ${reason}`;
+  }
+
+  async #tell(service: Service, status: ServiceState): Promise<void> {
+    const { state, reason } = (await this.#options.services.get(service.name))?.status ?? {};
     if (state === status.state && reason === status.reason) return;
     await this.#options.services.setStatus(service, status);
     this.#options.logger.info({ service: service.name, ...status }, 'service changed');

@@ -39,7 +39,7 @@ export async function lookAlikeImages(docker: Docker): Promise<AsyncDisposable> 
   };
 }
 
-async function labelsOf(docker: Docker, name: string): Promise<Record<string, string> | undefined> {
+export async function labelsOf(docker: Docker, name: string): Promise<Record<string, string> | undefined> {
   return docker
     .getImage(name)
     .inspect()
@@ -50,7 +50,7 @@ async function labelsOf(docker: Docker, name: string): Promise<Record<string, st
 }
 
 /** Alpine is busybox and little else, and so is this; like the real one it runs Redis as a user of its own. */
-function makeRedisImage(docker: Docker): Promise<string> {
+export function makeRedisImage(docker: Docker): Promise<string> {
   const entrypoint = `#!/bin/sh
 grep -q ^redis: /etc/passwd || echo redis:x:999:999::/data:/bin/sh >>/etc/passwd
 chown -R redis /data

@@ -1,7 +1,8 @@
-/** A database as small as can be, for `--command`: keeps what it is sent in its volume, `/data`. */
+/** A database as small as can be, for `--command`: keeps what it is sent in its volume, `/data`, and ends when that has a file `refuse`. */
 const storeService = `exec node -e '
 const { appendFileSync, existsSync, readFileSync } = require("node:fs");
 process.on("SIGTERM", () => process.exit(0));
+if (existsSync("/data/refuse")) process.exit(5);
 require("node:http").createServer((req, res) => {
   const text = new URL(req.url, "http://store").searchParams.get("add");
   if (text) appendFileSync("/data/kept", text + " ");

@@ -45,6 +45,7 @@ import { DeploymentStore } from './store/deployment-store.ts';
 import { DomainStore } from './store/domain-store.ts';
 import { InstanceStore } from './store/instance-store.ts';
 import { LogReader } from './store/log-reader.ts';
+import { NetworkPolicyStore } from './store/network-policy-store.ts';
 import { Outbox } from './store/outbox.ts';
 import { OutgoingStore } from './store/outgoing-store.ts';
 import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store/redis.ts';
@@ -329,6 +330,7 @@ export async function startServer(
     services: new ServiceStore(hasty, sealer),
     copies: { folder: paths.serviceCopies, diskFloorBytes: config.diskFloorBytes },
     appDomain: config.domain,
+    policies: new NetworkPolicyStore(hasty),
     tcpPorts: new TcpPortStore(hasty),
     tcpRange: config.tcpPorts,
     isPortFree: async (port) =>

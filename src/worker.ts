@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { awaitCollected } from './app-log/await-collected.ts';
 import { AppLogCollector } from './app-log/collector.ts';
 import { appUrl, type Config, dataPaths } from './config.ts';
-import { subnetAt, subnetIndex } from './deploy/container-spec.ts';
+import { freeAddress, subnetAt, subnetIndex } from './deploy/container-spec.ts';
 import { sweepCgroups } from './deploy/hook-cgroup.ts';
 import { probeHookHost } from './deploy/hook-host.ts';
 import { lookAtInstances } from './deploy/look-at-instances.ts';
@@ -21,8 +21,11 @@ import { deployTools, imageSpace } from './deploy-tools.ts';
 import { DockerodeEngine } from './docker/dockerode-engine.ts';
 import type { AppName } from './domain/app.ts';
 import { labels } from './domain/container.ts';
+import { planGates } from './domain/gate.ts';
 import { maskValues } from './domain/mask.ts';
 import type { Measure } from './domain/measurement.ts';
+import { gateImage } from './gates/gate-image.ts';
+import { GateKeeper } from './gates/gate-keeper.ts';
 import { Repositories } from './git/repositories.ts';
 import type { Logger } from './logger.ts';
 import { CronSchedule, CronWorker } from './queue/cron-schedule.ts';
@@ -42,6 +45,7 @@ import { InstanceStore } from './store/instance-store.ts';
 import { keys, type StoreEvent } from './store/keys.ts';
 import { LeaseStore } from './store/lease-store.ts';
 import { LogWriter } from './store/log-writer.ts';
+import { NetworkPolicyStore } from './store/network-policy-store.ts';
 import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store/redis.ts';
 import { ReleaseStore } from './store/release-store.ts';
 import { RouteChanges } from './store/route-changes.ts';
@@ -300,6 +304,27 @@ export async function startWorker(
     logger,
   });
   collector.start();
+  const policies = new NetworkPolicyStore(redis);
+  const gates = new GateKeeper({
+    engine,
+    storeId,
+    storeTag,
+    turns: new TurnStore(redis, keys.gateKeeper),
+    events,
+    routes,
+    wishes: async () => {
+      const [all, names] = await Promise.all([policies.list(), domains.internal()]);
+      const apps = [...new Set(all.flatMap(({ source, destination }) => [source, destination]))];
+      const going = await Promise.all(apps.map(async (app) => (await deletions.get(app)) && app));
+      const staying = all.filter((one) => !going.includes(one.source) && !going.includes(one.destination));
+      return planGates(staying, names);
+    },
+    image: () => gateImage(storeTag),
+    freeAddress: (subnet, taken) => freeAddress(subnet, taken, 12),
+    drainTimeoutMs: config.drainTimeoutMs,
+    logger,
+  });
+  gates.start();
   const instances = new InstanceStore(redis, events);
   const stopTelling = events.listen((event) => {
     if (event.kind !== 'instances asked') return;
@@ -344,7 +369,7 @@ export async function startWorker(
       await Promise.all([worker.close(), keeper.stop(), taskWorker.close(), cronWorker.close()]);
       await sweeping;
       stopTelling();
-      await collector.stop();
+      await Promise.all([collector.stop(), gates.stop()]);
       await engine.close();
       await Promise.all([queue.close(), taskQueue.close(), cron.close()]);
       events.close();

@@ -16,6 +16,9 @@ const allowed: Record<string, { values: string[]; types?: string[] }> = {
   queue: { values: ['domain', 'store', 'deploy'] },
   git: { values: ['domain'], types: ['store', 'access', 'queue/deploy-queue.ts'] },
   'app-log': { values: ['domain'], types: ['store', 'docker'] },
+  // In an image of its own, so nothing of ours but types.
+  gate: { values: [], types: ['domain'] },
+  gates: { values: ['domain'], types: ['store', 'docker'] },
   access: { values: ['domain'], types: ['store'] },
   webhooks: { values: ['domain'], types: ['store'] },
   health: { values: ['domain'] },

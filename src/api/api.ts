@@ -21,6 +21,7 @@ import { type HealthRoutesDeps, healthRoutes, probeRoutes } from './health-route
 import { carryOutOnce } from './idempotency.ts';
 import { type InstanceRoutesDeps, instanceRoutes } from './instance-routes.ts';
 import { type LifecycleRoutesDeps, lifecycleRoutes } from './lifecycle-routes.ts';
+import { type NetworkPolicyRoutesDeps, networkPolicyRoutes } from './network-policy-routes.ts';
 import { endWithToken } from './open-answers.ts';
 import { describeApi } from './openapi.ts';
 import { optionRoutes } from './option-routes.ts';
@@ -40,6 +41,7 @@ export type ApiDeps = AppRoutesDeps &
   AuditRoutesDeps &
   DeploymentRoutesDeps &
   DomainRoutesDeps &
+  NetworkPolicyRoutesDeps &
   HealthRoutesDeps &
   InstanceRoutesDeps &
   LifecycleRoutesDeps &
@@ -135,6 +137,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     await inner.register(outgoingRoutes(deps, 'all'), { prefix: '/api/v1' });
     await inner.register(connectionRoutes(), { prefix: '/api/v1' });
     await inner.register(domainRoutes(deps), { prefix: '/api/v1' });
+    await inner.register(networkPolicyRoutes(deps), { prefix: '/api/v1' });
     await inner.register(serviceRoutes(deps), { prefix: '/api/v1' });
     await inner.register(serviceCopyRoutes(deps), { prefix: '/api/v1' });
     await inner.register(deliveryRoutes(deps));

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { healthCheckTypes, smallestMemory } from '../domain/app-options.ts';
 import { templateNames } from '../domain/managed-service.ts';
+import { defaultPort } from '../domain/network-policy.ts';
 import { eventTypes, webhookFormats } from '../domain/outgoing-webhook.ts';
 import { webhookProviders } from '../domain/webhook.ts';
 
@@ -464,6 +465,24 @@ export const madeOutgoingShape = outgoingShape.extend({ secret: z.string() });
 export const readinessShape = z.object({ ready: z.boolean(), checks: z.record(z.string(), z.string()) });
 
 export const domainShape = z.strictObject({ domain: z.string().max(400) });
+
+/** Where the containers of one app may reach those of another: at its internal host names. */
+export const networkPolicyShape = z.object({
+  source: z.string(),
+  destination: z.string(),
+  protocol: z.enum(['tcp', 'udp']),
+  port: z.int(),
+  endPort: z.int(),
+});
+
+export const networkPoliciesShape = z.object({ policies: z.array(networkPolicyShape) });
+
+/** `ports`: one as `8080`, or a range as `8080-8090`. */
+export const networkPolicyChangeShape = z.strictObject({
+  destination: z.string().max(100),
+  protocol: z.enum(['tcp', 'udp']).default('tcp'),
+  ports: z.string().max(11).default(String(defaultPort)),
+});
 
 /** The host name by the app's own name first. */
 export const domainsShape = z.object({ domains: z.array(z.string()) });

@@ -1,4 +1,5 @@
 import type { domainShape, domainsShape } from '../api/contract.ts';
+import { isInternal } from '../domain/domain.ts';
 import { appName, call, request } from './api-client.ts';
 import { printJson } from './print.ts';
 
@@ -14,7 +15,11 @@ export async function addDomain(domain: string, options: Options): Promise<void>
   const app = await appName(options.app);
   const added = await call<typeof domainShape>('POST', `/apps/${app}/domains`, { domain });
   if (options.json) return printJson(added);
-  console.error(`${added.domain} leads to ${app} from now on; its DNS entry has to lead here`);
+  console.error(
+    isInternal(added.domain)
+      ? `${added.domain} leads to ${app} inside the apps that may: gantry network-policy add SOURCE ${app}`
+      : `${added.domain} leads to ${app} from now on; its DNS entry has to lead here`,
+  );
 }
 
 export async function removeDomain(domain: string, options: Options): Promise<void> {

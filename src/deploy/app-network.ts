@@ -43,15 +43,15 @@ export async function makeNetwork(
   throw new Error('the range in GANTRY_SUBNETS overlaps other networks of this machine; set another one');
 }
 
-/** Services are guests in the networks of apps. */
-export function isOfService({ labels: marks }: Pick<ContainerState, 'labels'>): boolean {
-  return marks[labels.service] !== undefined;
+/** Services, and gates of internal routes, are in the networks of apps for those alone; others look after them. */
+export function isGuest({ labels: marks }: Pick<ContainerState, 'labels'>): boolean {
+  return marks[labels.service] !== undefined || marks[labels.gate] !== undefined;
 }
 
 export async function removeAppNetwork(engine: Engine, network: string): Promise<void> {
   const members = await engine.inspectNetwork(network);
   for (const container of members?.containers ?? [])
-    if (isOfService(container)) await engine.disconnectNetwork(network, container.id);
+    if (isGuest(container)) await engine.disconnectNetwork(network, container.id);
   await engine.removeNetwork(network);
 }
 
@@ -80,7 +80,7 @@ async function problemWithOthers(
   for (const other of await tools.engine.networksOverlapping(ipv6Subnet, network)) {
     const isOurs = other.labels[labels.store] === tools.storeId;
     if (isOurs && !other.isUsed) {
-      await tools.engine.removeNetwork(other.name);
+      await removeAppNetwork(tools.engine, other.name);
       continue;
     }
     const owner = isOurs

@@ -8,7 +8,7 @@ import { type Deployment, isFinal } from '../domain/deployment.ts';
 import type { ReconcileAction } from '../domain/measurement.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { isTaskOver, type Task } from '../domain/task.ts';
-import { appOfIpv6Network, isOfService, removeAppNetwork } from './app-network.ts';
+import { appOfIpv6Network, isGuest, removeAppNetwork } from './app-network.ts';
 import { volumeName } from './container-spec.ts';
 import { isKeptForALook } from './troubleshoot.ts';
 
@@ -68,7 +68,7 @@ export async function sweepContainers(facts: SweepFacts): Promise<void> {
 }
 
 async function useOf(facts: SweepFacts, container: ContainerState): Promise<'live' | 'passing' | 'none'> {
-  if (isOfService(container)) return 'passing';
+  if (isGuest(container)) return 'passing';
   const app = container.labels[labels.app] as AppName;
   const task = container.labels[labels.task];
   if (task !== undefined) {
@@ -163,7 +163,7 @@ export async function sweepNetworks(facts: SweepFacts): Promise<void> {
     const desired = await facts.desired(app);
     if (desired !== undefined && !isFinal(desired.state)) continue;
     const members = await engine.inspectNetwork(network);
-    if (!members?.containers.every(isOfService)) continue;
+    if (!members?.containers.every(isGuest)) continue;
     await removeAppNetwork(engine, network);
     facts.onAction('remove_network');
   }

@@ -1,8 +1,9 @@
 import { isIPv4 } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NetworkInspectInfo } from 'dockerode';
+import { labels } from '../domain/container.ts';
 import { ipv6SubnetsOverlap } from '../domain/ipv6-subnet.ts';
-import type { NetworkFacts } from './engine.ts';
+import type { NetworkFacts, NetworkState } from './engine.ts';
 import type { EngineClient, RawRequest } from './engine-client.ts';
 import { subnetsOverlap } from './subnet.ts';
 
@@ -69,10 +70,27 @@ export async function networksOverlapping(
     const containers = await client.call('listing containers', (docker, abortSignal) =>
       docker.listContainers({ all: true, filters: { network: [network.Id] }, abortSignal }),
     );
-    const labels = network.Labels ?? {};
-    found.push({ name: network.Name, subnet, labels, isUsed: containers.length > 0 });
+    found.push({
+      name: network.Name,
+      subnet,
+      labels: network.Labels ?? {},
+      isUsed: containers.some(
+        ({ Labels }) => Labels[labels.gate] === undefined && Labels[labels.service] === undefined,
+      ),
+    });
   }
   return found;
+}
+
+export async function describeNetworks(client: EngineClient, label: string): Promise<NetworkState[]> {
+  const networks = await client.call('listing networks', (docker, abortSignal) =>
+    docker.listNetworks({ filters: { label: [label] }, abortSignal }),
+  );
+  return networks.map((network) => ({
+    name: network.Name,
+    labels: network.Labels ?? {},
+    subnets: subnetsOf(network),
+  }));
 }
 
 export function subnetsOf({ IPAM }: NetworkInspectInfo): string[] {

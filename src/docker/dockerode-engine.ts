@@ -3,7 +3,7 @@ import type { ImageInspectInfo } from 'dockerode';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
 import type { ImageReference } from '../domain/image-reference.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
-import { ensureNetwork, networksOverlapping, removeNetwork } from './app-network.ts';
+import { describeNetworks, ensureNetwork, networksOverlapping, removeNetwork } from './app-network.ts';
 import { BuildCacheTrimmer, BuildContextSweeper } from './build-cache.ts';
 import { buildImage } from './build-image.ts';
 import { lastOutput } from './container-output.ts';
@@ -14,11 +14,14 @@ import type {
   Engine,
   ExecRequest,
   ExecResult,
+  GateSpec,
+  GateState,
   ImageFacts,
   ListedContainer,
   LoginResult,
   NetworkFacts,
   NetworkMembers,
+  NetworkState,
   PublishRequest,
   PublishResult,
   PullProgress,
@@ -31,6 +34,7 @@ import { defaultSocketPath, EngineClient } from './engine-client.ts';
 import { type ExecOptions, execCommand } from './exec-command.ts';
 import { execInTerminal } from './exec-terminal.ts';
 import { followOutput } from './follow-output.ts';
+import { importImage, listGates, startGate, tellGate } from './gate-container.ts';
 import { killExec } from './kill-exec.ts';
 import { loadImages, saveImages } from './move-images.ts';
 import { connectNetwork, disconnectNetwork, inspectNetwork } from './network-members.ts';
@@ -271,6 +275,26 @@ export class DockerodeEngine implements Engine {
 
   async disconnectNetwork(network: string, container: string): Promise<void> {
     await disconnectNetwork(this.#client, network, container);
+  }
+
+  async describeNetworks(label: string): Promise<NetworkState[]> {
+    return await describeNetworks(this.#client, label);
+  }
+
+  async importImage(tag: string, tar: Readable): Promise<void> {
+    await importImage(this.#client, tag, tar);
+  }
+
+  async startGate(spec: GateSpec): Promise<string> {
+    return await startGate(this.#client, spec);
+  }
+
+  async tellGate(container: string, line: string): Promise<string> {
+    return await tellGate(this.#client, container, line);
+  }
+
+  async listGates(label: string): Promise<GateState[]> {
+    return await listGates(this.#client, label);
   }
 
   async listVolumes(label: string): Promise<string[]> {

@@ -107,7 +107,7 @@ export type NetworkFacts = {
   /** The one that overlaps. */
   subnet: string;
   labels: Readonly<Record<string, string>>;
-  /** Containers are in it, running or not. */
+  /** Containers are in it, running or not, other than services and gates. */
   isUsed: boolean;
 };
 
@@ -129,6 +129,30 @@ export type VolumeAccess = {
 
 /** `records`: how many of that time there were up to this one. */
 export type StampedLine = { stream: 'stdout' | 'stderr'; at: string; records: number; text: string };
+
+export type NetworkState = {
+  name: string;
+  labels: Readonly<Record<string, string>>;
+  subnets: readonly string[];
+};
+
+/** Of a container with one address, which is fixed, in the network it is born in. */
+export type GateSpec = {
+  name: string;
+  image: string;
+  command: readonly string[];
+  labels: Readonly<Record<string, string>>;
+  network: string;
+  address: string;
+};
+
+export type GateState = {
+  id: string;
+  labels: Readonly<Record<string, string>>;
+  running: boolean;
+  /** Names of those it is in. */
+  networks: readonly string[];
+};
 
 export type ListedContainer = {
   id: string;
@@ -206,6 +230,16 @@ export interface Engine {
   connectNetwork(network: string, container: string, alias: string, address: string): Promise<boolean>;
   /** Fine when it is not in it. */
   disconnectNetwork(network: string, container: string): Promise<void>;
+  describeNetworks(label: string): Promise<NetworkState[]>;
+
+  /** Makes an image of one layer. */
+  importImage(tag: string, tar: Readable): Promise<void>;
+  /** Starts a container that hands connections on and comes back after crashes and restarts; returns its id. */
+  startGate(spec: GateSpec): Promise<string>;
+  /** Says a line to it; resolves with its answer. */
+  tellGate(container: string, line: string): Promise<string>;
+  /** Gates that have a label as well. */
+  listGates(label: string): Promise<GateState[]>;
 
   /** Names of the volumes with a label. */
   listVolumes(label: string): Promise<string[]>;

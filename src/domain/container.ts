@@ -14,8 +14,10 @@ export const labels = {
   serviceMark: 'gantry.service-mark',
   /** On a container of an app: the managed services it was told of, with spaces between them. */
   services: 'gantry.services',
+  /** On a container that hands connections for an internal host name on: that name. */
+  gate: 'gantry.gate',
   commit: 'gantry.commit',
-  /** Reference and digest of what was pulled. */
+  /** Reference and digest of what was pulled; of a gate, its image. */
   image: 'gantry.image',
   /** Kept for a while when it fails, for somebody to look at it. */
   troubleshoot: 'gantry.troubleshoot',

@@ -21,6 +21,7 @@ export function parseDomain(text: string): Domain | { problem: string } {
   const host = parseDomainName(typed.slice(0, slash));
   if (typeof host !== 'string') return host;
   const path = typed.slice(slash).replace(/\/$/, '').toLowerCase();
+  if (path !== '' && isInternal(host)) return { problem: 'an internal host name has no path' };
   const problem = problemWithPath(path);
   return problem === undefined ? (`${host}${path}` as Domain) : { problem };
 }
@@ -37,6 +38,11 @@ function problemWithPath(path: string): string | undefined {
   if (!segments.every((segment) => /^[a-z0-9._~-]+$/.test(segment)))
     return 'a path is made of letters, digits and - . _ ~ between its slashes';
   return undefined;
+}
+
+/** Known inside apps alone, and only to those that may: `shop.internal`, or as Cloud Foundry has it `shop.apps.internal`. */
+export function isInternal(domain: string): boolean {
+  return /^[^.]+(?:\.apps)?\.internal$/.test(domain);
 }
 
 export function hostOf(domain: Domain): DomainName {

@@ -8,6 +8,9 @@ export type Endpoint = {
   /** Where it listens for raw TCP, should the app have that. */
   tcpPort?: number;
   release: number;
+  /** While it drains: nothing of the public router, or of the gates of internal routes, is open to it. */
+  isLetGoByRouter?: boolean;
+  isLetGoByGates?: boolean;
 };
 
 /**

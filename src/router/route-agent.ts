@@ -100,7 +100,7 @@ export class RouteAgent {
     for (const route of wanted) {
       const swap = this.#swaps.get(route.app);
       for (const endpoint of route.draining) {
-        if (this.#draining.has(endpoint.container)) continue;
+        if (endpoint.isLetGoByRouter || this.#draining.has(endpoint.container)) continue;
         if (swap) swap.draining += 1;
         const draining = this.#drainOne(route.app, endpoint)
           .then(() => {
@@ -117,7 +117,7 @@ export class RouteAgent {
     const { router, routes, drainTimeoutMs, logger } = this.#options;
     try {
       const how = await router.drain(app, endpoint, drainTimeoutMs, this.#stop.signal);
-      await routes.forgetDrained(app, endpoint);
+      await routes.forgetDrained(app, endpoint, 'router');
       logger.info({ app, release: endpoint.release, how }, 'release drained');
     } catch (error) {
       if (!this.#stop.signal.aborted)

@@ -4,6 +4,7 @@ import { type Domain, hostOf } from '../domain/domain.ts';
 import type { ServiceName } from '../domain/service.ts';
 import { UserError } from '../errors.ts';
 import { keys, type StoreEvent } from './keys.ts';
+import { isPolicyOf } from './network-policy-store.ts';
 
 export type Deletion = { by: string; deleteData: boolean };
 
@@ -75,6 +76,7 @@ export class AppDeletions {
     while (doomed.length > 0) await this.#redis.del(...doomed.splice(0, 500));
     const domains = Object.entries(await this.#redis.hgetall(keys.domains));
     const services = (await this.#redis.smembers(keys.services)) as ServiceName[];
+    const policies = await this.#redis.smembers(keys.networkPolicies);
     const routers = await this.#redis.smembers(keys.routers);
     const subnets = Object.keys(fields).flatMap((name) =>
       /^subnet( |$)/.test(name) ? [fields[name] ?? ''] : [],
@@ -83,9 +85,10 @@ export class AppDeletions {
     for (const [domain, owner] of domains)
       if (owner === app || hosts.includes(hostOf(domain as Domain))) last.hdel(keys.domains, domain);
     for (const service of services) last.hdel(keys.serviceBindings(service), app);
+    for (const policy of policies) if (isPolicyOf(policy, app)) last.srem(keys.networkPolicies, policy);
     for (const router of routers) last.hdel(keys.router(router), app);
     if (subnets.length > 0) last.srem(keys.subnets, ...subnets);
-    last.hdel(keys.tcpPorts, app).del(keys.app(app)).srem(keys.apps, app);
+    last.hdel(keys.tcpPorts, app).srem(keys.gated, app).del(keys.app(app)).srem(keys.apps, app);
     const event: StoreEvent = { kind: 'route', app, version: 0 };
     await last.publish(keys.channel, JSON.stringify(event)).exec();
   }

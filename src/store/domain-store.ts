@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
-import { type Domain, hostOf } from '../domain/domain.ts';
+import { type Domain, hostOf, isInternal } from '../domain/domain.ts';
 import { keys, type StoreEvent } from './keys.ts';
 
 /** The domains of apps besides the host name each has by its name. A domain is of one app. */
@@ -38,6 +38,14 @@ export class DomainStore {
   async list(app: AppName): Promise<string[]> {
     const all = Object.entries(await this.#redis.hgetall(keys.domains));
     return all.flatMap(([domain, owner]) => (owner === app ? [domain] : [])).sort();
+  }
+
+  /** The internal ones of all apps. */
+  async internal(): Promise<{ domain: Domain; app: AppName }[]> {
+    const all = Object.entries(await this.#redis.hgetall(keys.domains));
+    return all
+      .filter(([domain]) => isInternal(domain))
+      .map(([domain, app]) => ({ domain: domain as Domain, app: app as AppName }));
   }
 
   async #announce(app: AppName): Promise<void> {

@@ -47,6 +47,12 @@ export const keys = {
   serviceBindings: (service: ServiceName) => `${prefix}:service-bindings:${service}`,
   /** Host name, with a path or without, to app. */
   domains: `${prefix}:domains`,
+  /** `source destination protocol port endPort`. */
+  networkPolicies: `${prefix}:network-policies`,
+  /** Apps whose containers may have connections through gates. */
+  gated: `${prefix}:gated`,
+  /** Of the worker that looks after the gates. */
+  gateKeeper: `${prefix}:gate-keeper`,
   /** App to public port. */
   tcpPorts: `${prefix}:tcp-ports`,
   subnets: `${prefix}:subnets`,
@@ -84,6 +90,8 @@ export type StoreEvent =
   /** A deployment was superseded or cancelled: whoever runs the app looks again. */
   | { kind: 'stop'; app: AppName }
   | { kind: 'route'; app: AppName; version: number }
+  /** Who may reach the app changed. */
+  | { kind: 'policy'; app: AppName }
   | { kind: 'applied'; app: AppName; version: number }
   | { kind: 'drained'; app: AppName; container: string }
   | { kind: 'ended'; app: AppName; number: number }

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
+import { isInternal } from '../domain/domain.ts';
 import type { Endpoint, Route } from '../domain/route.ts';
 import { keys, type StoreEvent } from './keys.ts';
 
@@ -37,7 +38,8 @@ export class RouteStore {
       this.#redis.hgetall(keys.domains),
     ]);
     const ofApp = new Map<string, string[]>();
-    for (const [domain, app] of Object.entries(domains)) ofApp.set(app, [...(ofApp.get(app) ?? []), domain]);
+    for (const [domain, app] of Object.entries(domains))
+      if (!isInternal(domain)) ofApp.set(app, [...(ofApp.get(app) ?? []), domain]);
     return apps.map((app, index) => {
       const text = texts[index];
       const tcpPort = Number(tcpPorts[app] ?? 0);
@@ -94,10 +96,29 @@ export class RouteStore {
     return alive > 0;
   }
 
-  /** Takes a drained endpoint out of the route. Nothing dials it any more: its container may go. */
-  async forgetDrained(app: AppName, endpoint: Endpoint): Promise<void> {
-    await this.#redis.eval(forgetScript, 1, keys.route(app), endpoint.container);
-    await this.#publish({ kind: 'drained', app, container: endpoint.container });
+  /**
+   * Takes a drained endpoint out of the route, when the gates of the app, should it have some, have let go of it as well
+   * as the router. Nothing dials it any more then: its container may go.
+   */
+  async forgetDrained(app: AppName, { container }: Endpoint, by: 'router' | 'gates'): Promise<void> {
+    const flag = by === 'router' ? 'isLetGoByRouter' : 'isLetGoByGates';
+    await this.#redis.eval(forgetScript, 2, keys.route(app), keys.gated, app, container, flag);
+    await this.#publish({ kind: 'drained', app, container });
+  }
+
+  /** Apps that have gates. */
+  async gated(): Promise<AppName[]> {
+    return (await this.#redis.smembers(keys.gated)) as AppName[];
+  }
+
+  /** From now on its containers go only when the gates have let go of them. */
+  async gate(app: AppName): Promise<void> {
+    await this.#redis.sadd(keys.gated, app);
+  }
+
+  async ungate(app: AppName): Promise<void> {
+    await this.#redis.eval(forgetScript, 2, keys.route(app), keys.gated, app, '', '');
+    await this.#publish({ kind: 'drained', app, container: '' });
   }
 
   async #publish(event: StoreEvent): Promise<void> {
@@ -112,14 +133,19 @@ function parseRoute(text: string): StoredRoute {
   return { ...route, live: list(route.live), draining: list(route.draining), paused: list(route.paused) };
 }
 
+/** Without a container: the app has no gates any more. */
 const forgetScript = `
+local app, container, flag = unpack(ARGV)
+if container == '' then redis.call('SREM', KEYS[2], app) end
+local isGated = redis.call('SISMEMBER', KEYS[2], app) == 1
 local text = redis.call('GET', KEYS[1])
 if not text then return 0 end
-local route, kept, found = cjson.decode(text), {}, 0
+local route, kept = cjson.decode(text), {}
 for _, endpoint in ipairs(route.draining or {}) do
-  if endpoint.container == ARGV[1] then found = 1 else table.insert(kept, endpoint) end
+  if endpoint.container == container then endpoint[flag] = true end
+  if not (endpoint.isLetGoByRouter and (endpoint.isLetGoByGates or not isGated)) then table.insert(kept, endpoint) end
 end
 route.draining = kept
 redis.call('SET', KEYS[1], cjson.encode(route))
-return found
+return 0
 `;

@@ -134,7 +134,7 @@ describe('running a deployment', () => {
     await store.claim(app, fence, 3);
     await changes.switch(app, 2, fence, [endpoint(2)], image('image-2'));
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(2)], draining: [endpoint(1)] });
-    await routes.forgetDrained(app, endpoint(1));
+    await routes.forgetDrained(app, endpoint(1), 'router');
     expect(await routes.get(app)).toMatchObject({ live: [endpoint(2)], draining: [] });
   });
 
@@ -171,7 +171,7 @@ describe('running a deployment', () => {
     expect(await changes.pause(app, fence)).toEqual(paused);
     const gap = { live: [], draining: [endpoint(1)], paused: [endpoint(1)] };
     expect(await routes.get(app)).toMatchObject(gap);
-    await routes.forgetDrained(app, endpoint(1));
+    await routes.forgetDrained(app, endpoint(1), 'router');
 
     // On the network of the host, both have the same address.
     const next = { ...endpoint(2), address: endpoint(1).address };

@@ -1,8 +1,5 @@
-import { type App, type AppName, type CommitSha, shortSha } from '../domain/app.ts';
-import { type Deployment, isFinal } from '../domain/deployment.ts';
-import { showImageSource } from '../domain/image-reference.ts';
+import type { AppName, CommitSha } from '../domain/app.ts';
 import { safeText } from '../domain/safe-text.ts';
-import { noCommit } from '../domain/source.ts';
 import {
   type Delivery,
   type ImageEvent,
@@ -10,27 +7,23 @@ import {
   type PushEvent,
   reasonToIgnore,
   reasonToIgnoreImage,
-  reasonToSkip,
   type WebhookEvent,
   type WebhookLink,
 } from '../domain/webhook.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
-import type { AppStore } from '../store/app-store.ts';
-import type { DeploymentRequest, DeploymentStore } from '../store/deployment-store.ts';
-import type { ReleaseStore } from '../store/release-store.ts';
-import type { WebhookStore } from '../store/webhook-store.ts';
+import {
+  type DeliveryDeps,
+  deployDelivery,
+  type FetchProblem,
+  pollMark,
+  type Round,
+} from './deploy-delivery.ts';
 import { deliveryId, readDelivery } from './read-delivery.ts';
 import { readImageDelivery } from './read-image-delivery.ts';
 import { problemOfSignature, type Signed } from './verify-delivery.ts';
 
-export type WebhookDeps = {
-  apps: AppStore;
-  deployments: DeploymentStore;
-  releases: ReleaseStore;
-  webhooks: WebhookStore;
-  /** Brings a commit of the linked repository here, or says why it cannot. */
-  fetch: (app: AppName, url: string, sshKey: string | undefined, commit: CommitSha) => Promise<FetchProblem>;
+export type WebhookDeps = DeliveryDeps & {
   /** The commit the branch of the linked repository ends in. */
   tipOf: (
     app: AppName,
@@ -38,18 +31,8 @@ export type WebhookDeps = {
     sshKey: string | undefined,
     branch: string,
   ) => Promise<{ commit: CommitSha } | { problem: string; hint?: string | undefined }>;
-  /** The message of a commit that is here. */
-  messageOf: (app: AppName, commit: CommitSha) => Promise<string>;
-  /** Asks for a deployment of a commit that is here. `attached`: that commit was on its way already. */
-  deploy: (request: DeploymentRequest) => Promise<{ number: number; attached: boolean }>;
-  /** Asks for a deployment of an image. */
-  deployImage: (request: DeploymentRequest) => Promise<number>;
-  branchHead: (app: AppName, branch: string) => Promise<CommitSha | undefined>;
-  isAncestor: (app: AppName, ancestor: CommitSha, descendant: CommitSha) => Promise<boolean>;
   logger: Logger;
 };
-
-type FetchProblem = { problem: string; hint?: string | undefined } | undefined;
 
 /** What the sender is told. `reason` is meant for a person who looks at the forge's list of deliveries. */
 export type WebhookAnswer = {
@@ -59,9 +42,6 @@ export type WebhookAnswer = {
 
 /** Forges give up on an answer after ten seconds. */
 const answerWithinMs = 8000;
-const noBranch = '0'.repeat(40);
-/** Begins the ids of deliveries that nobody sent. */
-const pollMark = 'poll-';
 
 /** Takes what forges say and makes deployments of it. */
 export class WebhookReceiver {
@@ -220,14 +200,12 @@ export class WebhookReceiver {
     delivery: Delivery,
     event: PushEvent | ImageEvent,
     link: WebhookLink,
-    attempt: string,
+    attempt: Round,
   ): Promise<Delivery> {
     const { app } = delivery;
     const turn = (this.#turns.get(app) ?? Promise.resolve()).then(async () => {
       try {
-        return event.kind === 'image'
-          ? await this.#deployImage(delivery, event, link, attempt)
-          : await this.#deploy(delivery, event, link, attempt);
+        return await deployDelivery(this.#deps, delivery, event, link, attempt);
       } catch (err) {
         this.#deps.logger.error({ err, app, delivery: delivery.id }, 'delivery was not dealt with');
         const reason = 'the server could not deal with it; its log says more';
@@ -239,115 +217,6 @@ export class WebhookReceiver {
     this.#turns.set(app, turn);
     void turn.finally(() => this.#turns.get(app) === turn && this.#turns.delete(app));
     return turn;
-  }
-
-  async #deploy(delivery: Delivery, event: PushEvent, link: WebhookLink, attempt: string): Promise<Delivery> {
-    const { apps, webhooks, fetch, deploy, branchHead } = this.#deps;
-    const app = await apps.get(delivery.app);
-    if (!app) return webhooks.conclude(delivery, { state: 'ignored', reason: 'the app is gone' });
-    const problem = await fetch(app.name, link.repository, await webhooks.sshKey(app.name), event.commit);
-    if (problem) {
-      const reason = [problem.problem, problem.hint].filter((text) => text !== undefined).join('; ');
-      return webhooks.conclude(delivery, {
-        state: 'failed',
-        reason: `not fetched: ${safeText(reason, 300)}`,
-      });
-    }
-    const ignored = attempt === 'first' ? await this.#whyIgnored(app, event) : undefined;
-    const isTip = attempt === 'first' && (!ignored?.isOld || delivery.id.startsWith(pollMark));
-    if (isTip) await webhooks.noteTip(app.name, event.commit);
-    if (ignored) return webhooks.conclude(delivery, { state: 'ignored', reason: ignored.reason });
-    const branch = app.branch || link.branch;
-    const { number } = await deploy({
-      app: app.name,
-      requestId: `webhook ${app.name} ${delivery.id} ${attempt}`,
-      trigger: 'webhook',
-      commit: event.commit,
-      pull: undefined,
-      subject: event.subject,
-      branch,
-      oldSha: (await branchHead(app.name, branch)) ?? noBranch,
-      by: link.provider,
-      noCache: false,
-      image: undefined,
-    });
-    return webhooks.conclude(delivery, { state: 'deploying', number });
-  }
-
-  /** What is deployed is the digest that was pushed; where nobody says which, the tag is looked up by the deployment. */
-  async #deployImage(
-    delivery: Delivery,
-    { digest, at }: ImageEvent,
-    { repository, tag, provider }: WebhookLink,
-    attempt: string,
-  ): Promise<Delivery> {
-    const { apps, webhooks, releases, deployments } = this.#deps;
-    const app = await apps.get(delivery.app);
-    if (!app) return webhooks.conclude(delivery, { state: 'ignored', reason: 'the app is gone' });
-    const pull = { reference: `${repository}:${tag}`, digest };
-    if (attempt === 'first') {
-      const seen = at === undefined ? undefined : await webhooks.seenImageAt(app.name);
-      if (seen !== undefined && at !== undefined && at < seen)
-        return webhooks.conclude(delivery, {
-          state: 'ignored',
-          reason: `what was pushed at ${seen}, which is later, came before it`,
-        });
-      if (at !== undefined) await webhooks.noteImageAt(app.name, at);
-      const desired = await deployments.desired(app.name);
-      const live = app.live === undefined ? undefined : await releases.get(app.name, app.live);
-      const isSettled = desired === undefined || isFinal(desired.state);
-      if (
-        isSettled &&
-        digest !== undefined &&
-        live?.pull &&
-        showImageSource(live.pull) === showImageSource(pull)
-      )
-        return webhooks.conclude(delivery, {
-          state: 'ignored',
-          reason: `${showImageSource(pull)} is live already`,
-        });
-    }
-    const number = await this.#deps.deployImage({
-      app: app.name,
-      requestId: `webhook ${app.name} ${delivery.id} ${attempt}`,
-      trigger: 'webhook',
-      commit: noCommit,
-      pull,
-      subject: '',
-      branch: '',
-      oldSha: '',
-      by: provider,
-      noCache: false,
-      image: undefined,
-    });
-    return webhooks.conclude(delivery, { state: 'deploying', number });
-  }
-
-  /** `isOld`: something newer came before it. */
-  async #whyIgnored(app: App, event: PushEvent): Promise<{ reason: string; isOld: boolean } | undefined> {
-    // Not everybody who speaks of a commit tells its message.
-    const message = event.message || (await this.#deps.messageOf(app.name, event.commit));
-    const reason = reasonToSkip(message);
-    return reason === undefined ? this.#whatIsNewer(app, event) : { reason, isOld: false };
-  }
-
-  /**
-   * Deliveries may overtake each other. An older one is known by what the branch was before: had it been moved back to the
-   * commit on purpose, it would have come from where we are.
-   */
-  async #whatIsNewer(app: App, event: PushEvent): Promise<{ reason: string; isOld: boolean } | undefined> {
-    const { deployments, releases, isAncestor } = this.#deps;
-    const desired: Deployment | undefined = await deployments.desired(app.name);
-    const live = app.live === undefined ? undefined : await releases.get(app.name, app.live);
-    const isOnItsWay = desired?.state === 'queued' || desired?.state === 'running';
-    if (live?.commit === event.commit && !isOnItsWay)
-      return { reason: `${shortSha(event.commit)} is live already`, isOld: false };
-    const current = isOnItsWay ? desired : live;
-    const latest = current?.pull ? undefined : current?.commit;
-    if (latest === undefined || latest === event.commit || event.before === latest) return undefined;
-    return (await isAncestor(app.name, event.commit, latest))
-      ? { reason: `${shortSha(latest)}, which is newer, came before it`, isOld: true }
-      : undefined;
   }
 }
 

@@ -118,12 +118,14 @@ it('fails instead of ending early when a file is shorter than it was', async () 
   // Nobody reads more, so the walk waits in the middle of `a`.
   await once(context.tar, 'readable');
   await truncate(join(folder, 'a'), 0);
-  await expect(
-    pipeline(
-      context.tar,
-      extract().on('entry', (_, stream, next) => stream.on('end', next).resume()),
-    ),
-  ).rejects.toThrow('Size mismatch');
+  const reader = extract().on('entry', (_, stream, next) => {
+    // The entry that is being read fails with the whole.
+    stream
+      .on('end', next)
+      .on('error', () => {})
+      .resume();
+  });
+  await expect(pipeline(context.tar, reader)).rejects.toThrow('Size mismatch');
 });
 
 it('stops reading when it is destroyed', async () => {

@@ -125,6 +125,14 @@ apps
   .command('set')
   .argument('<app>')
   .addOption(new Option('--network <kind>', 'administrators only').choices(['bridge', 'host']))
+  .option(
+    '--add-host <name:address...>',
+    'names its containers know besides; "none": none any more (administrators only)',
+  )
+  .option(
+    '--docker-network <name...>',
+    'networks its containers are in besides their own; "none" (administrators only)',
+  )
   .option('--docker-socket', 'let it have the Docker socket, and so this machine (administrators only)')
   .option('--no-docker-socket')
   .option('--task', 'a deployment runs the container once instead of serving it')

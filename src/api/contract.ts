@@ -42,6 +42,9 @@ export const appOptionsShape = z.object({
   cpus: z.number().nullable(),
   instances: z.number(),
   network: z.enum(['bridge', 'host']),
+  /** All of them; only administrators give an app some. */
+  extraHosts: z.array(z.strictObject({ name: z.string(), address: z.string() })),
+  dockerNetworks: z.array(z.string()),
   dockerSocket: z.boolean(),
   task: z.boolean(),
   swap: z.enum(['start-first', 'stop-first']).nullable(),

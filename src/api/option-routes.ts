@@ -24,17 +24,20 @@ export function optionRoutes(deps: Pick<AppRoutesDeps, 'apps'>): FastifyPluginAs
         config: {
           right: 'deploy',
           action: 'change options',
-          shown: ['memory', 'cpus', 'network', 'swap', 'healthCheck', 'endpoint'],
+          shown: ['memory', 'cpus', 'network', 'dockerNetworks', 'swap', 'healthCheck', 'endpoint'],
         },
         schema: { params: appParams, body: appOptionsChangeShape, response: { 200: appOptionsShape } },
       },
       async ({ account, params, body }) => {
         const app = await requireApp(deps, account, params.app);
-        // Both give an app more of the machine than its container.
-        if (!isAdmin(account) && (body.network === 'host' || body.dockerSocket === true))
+        // All of them give an app more than its container and its own network.
+        const { network, dockerSocket, extraHosts = [], dockerNetworks = [] } = body;
+        const isMore =
+          network === 'host' || dockerSocket === true || extraHosts.length > 0 || dockerNetworks.length > 0;
+        if (isMore && !isAdmin(account))
           throw new UserError(
             'FORBIDDEN',
-            'only an administrator gives an app the network of the host or the Docker socket',
+            'only an administrator gives an app the network of the host or others, names in its hosts file, or the Docker socket',
           );
         return describe(await deps.apps.changeOptions(app.name, (options) => changed(options, body)));
       },
@@ -60,9 +63,18 @@ function describe({
   memoryBytes,
   startSeconds,
   volumes,
+  extraHosts,
+  dockerNetworks,
   ...same
 }: AppOptions): z.infer<typeof appOptionsShape> {
-  return withNulls({ ...same, volumes: [...volumes], memory: memoryBytes, startTimeout: startSeconds });
+  return withNulls({
+    ...same,
+    volumes: [...volumes],
+    extraHosts: [...extraHosts],
+    dockerNetworks: [...dockerNetworks],
+    memory: memoryBytes,
+    startTimeout: startSeconds,
+  });
 }
 
 type WithNulls<T> = {

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { appOptionsChangeShape, appOptionsShape } from '../api/contract.ts';
-import { parseMemory, showMemory } from '../domain/app-options.ts';
+import { parseExtraHost, parseMemory, showMemory } from '../domain/app-options.ts';
 import { appName, call } from './api-client.ts';
 import { UsageError } from './exit-code.ts';
 import { printJson, printTable } from './print.ts';
@@ -25,6 +25,8 @@ export async function scale(flags: ScaleFlags): Promise<void> {
 type SetFlags = {
   json?: boolean;
   network?: string;
+  addHost?: string[];
+  dockerNetwork?: string[];
   dockerSocket?: boolean;
   task?: boolean;
   swap?: string;
@@ -63,6 +65,8 @@ function orNull(text: string): string | null {
 export async function setOptions(app: string, flags: SetFlags): Promise<void> {
   const change: Change = {
     ...(flags.network !== undefined && { network: flags.network as Options['network'] }),
+    ...(flags.addHost && { extraHosts: unlessNone(flags.addHost).map(parseExtraHost) }),
+    ...(flags.dockerNetwork && { dockerNetworks: unlessNone(flags.dockerNetwork) }),
     ...(flags.dockerSocket !== undefined && { dockerSocket: flags.dockerSocket }),
     ...(flags.task !== undefined && { task: flags.task }),
     ...(flags.swap !== undefined && {
@@ -74,6 +78,10 @@ export async function setOptions(app: string, flags: SetFlags): Promise<void> {
   };
   if (Object.keys(change).length === 0) throw new UsageError('what is to be set? see gantry apps set --help');
   await changeOrShow(encodeURIComponent(app), change, flags.json);
+}
+
+function unlessNone(all: string[]): string[] {
+  return all.length === 1 && all[0] === 'none' ? [] : all;
 }
 
 export async function showApp(app: string, flags: { json?: boolean }): Promise<void> {
@@ -99,6 +107,8 @@ function rows(options: Options): string[][] {
     ['cpus', options.cpus === null ? 'default' : String(options.cpus)],
     ['instances', String(options.instances)],
     ['network', options.network],
+    ...options.extraHosts.map(({ name, address }) => ['host', `${name}:${address}`]),
+    ...options.dockerNetworks.map((name) => ['docker network', name]),
     ['docker socket', options.dockerSocket ? 'allowed' : 'no'],
     ['task', options.task ? 'yes' : 'no'],
     ['swap', options.swap ?? 'default'],

@@ -36,6 +36,8 @@ export function containerSpec(
     ...(settings.runCommand !== undefined && { command: ['sh', '-c', settings.runCommand] }),
     network,
     address,
+    moreNetworks: deployment.options.dockerNetworks,
+    extraHosts: deployment.options.extraHosts.map((host) => `${host.name}:${host.address}`),
     memoryBytes: memoryOf(attempt),
     ...(deployment.options.cpus !== undefined && { cpus: deployment.options.cpus }),
     pidsLimit: 4096,

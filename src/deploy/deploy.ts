@@ -5,7 +5,7 @@ import { buildImage, imageIsGone, reuseImage } from './build-image.ts';
 import { type Checkout, checkOut } from './check-out.ts';
 import { runFailedHook, runSucceededHook } from './container-hooks.ts';
 import { beginFreeing, problemWithDisk } from './disk-space.ts';
-import { problemWithAccess, problemWithPort, warnOfAccess } from './host-access.ts';
+import { problemWithAccess, problemWithNetworks, problemWithPort, warnOfAccess } from './host-access.ts';
 import { publishImage } from './publish-image.ts';
 import { pullImage, withPortOf } from './pull-image.ts';
 import { readCron } from './read-cron.ts';
@@ -27,7 +27,7 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   const { hooks } = asked.settings;
   const isPulled = asked.deployment.pull !== undefined;
 
-  const notAllowed = problemWithAccess(asked);
+  const notAllowed = problemWithAccess(asked) ?? (await problemWithNetworks(asked));
   if (notAllowed) return failed(isPulled ? 'pull' : 'checkout', notAllowed);
   const portKnown = !isPulled || asked.settings.isPortGiven;
   const takenPort = portKnown ? await problemWithPort(asked) : undefined;

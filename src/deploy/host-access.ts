@@ -13,6 +13,21 @@ export function problemWithAccess({ deployment, settings }: Attempt): Problem | 
   };
 }
 
+/** A network that an administrator has put the app in, and that is gone or never was. */
+export async function problemWithNetworks({ deployment, tools }: Attempt): Promise<Problem | undefined> {
+  for (const name of deployment.options.dockerNetworks) {
+    if (await tools.engine.inspectNetwork(name)) continue;
+    return {
+      reason: `there is no Docker network ${name}, which the app is to be in`,
+      hints: [
+        `make it: docker network create ${name}`,
+        `or take it back: gantry apps set ${deployment.app} --docker-network none`,
+      ],
+    };
+  }
+  return undefined;
+}
+
 /** What an app has of the machine, said at every deployment because it is easily forgotten. */
 export async function warnOfAccess({ deployment, settings, log }: Attempt): Promise<void> {
   const isHost = deployment.options.network === 'host';
@@ -21,6 +36,11 @@ export async function warnOfAccess({ deployment, settings, log }: Attempt): Prom
   if (isHost)
     await log.warning(
       `the app has the network of the server: it listens there, on port ${settings.port}, and reaches whatever else does`,
+    );
+  const { dockerNetworks } = deployment.options;
+  if (dockerNetworks.length > 0)
+    await log.warning(
+      `the app is also in ${dockerNetworks.join(', ')}: what is there reaches it, and it reaches that`,
     );
   if (isHost && settings.ipv6Subnet !== undefined)
     await log.warning('CC_DOCKER_FIXED_CIDR_V6 means nothing in the network of the server');

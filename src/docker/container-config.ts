@@ -43,6 +43,7 @@ export function containerConfig(spec: ContainerSpec, isRemapped = false): Contai
         : { Type: 'local', Config: { 'max-size': '10m', 'max-file': '3', compress: 'false' } },
       RestartPolicy: { Name: 'no' },
       NetworkMode: spec.network,
+      ...(spec.extraHosts && spec.extraHosts.length > 0 && { ExtraHosts: [...spec.extraHosts] }),
       ...(isRemapped && needsHostUsers(spec) && { UsernsMode: 'host' }),
       Mounts: [
         ...socketMount(spec),

@@ -26,7 +26,7 @@ export function containerState(inspected: ContainerInspectInfo): ContainerState 
     memoryBytes: inspected.HostConfig.Memory || undefined,
     cpus: (inspected.HostConfig.NanoCpus ?? 0) / 1e9 || undefined,
     pid: State.Pid > 0 ? State.Pid : undefined,
-    address: Object.values(networks)[0] || undefined,
+    address: (networks[inspected.HostConfig.NetworkMode ?? ''] ?? Object.values(networks)[0]) || undefined,
     networks,
   };
 }

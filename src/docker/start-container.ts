@@ -26,6 +26,11 @@ export async function startContainer(client: EngineClient, spec: ContainerSpec):
 
   const { id } = created.value;
   try {
+    const unjoined = await joinNetworks(client, id, spec.moreNetworks ?? []);
+    if (unjoined !== undefined) {
+      await removeContainer(client, id);
+      return { ok: false, reason: unjoined };
+    }
     const stdin = spec.stdin && (await attachStdin(client, id));
     const terminal = spec.terminal && (await attachTerminal(client, id));
     // Beside the start: a quick command asks for the size at once.
@@ -46,6 +51,24 @@ export async function startContainer(client: EngineClient, spec: ContainerSpec):
     await removeContainer(client, id).catch(() => undefined);
     throw error;
   }
+}
+
+/** Before the start, so that the command finds them. The engine takes one network with "create" only, before its release 25. */
+async function joinNetworks(
+  client: EngineClient,
+  id: string,
+  names: readonly string[],
+): Promise<string | undefined> {
+  for (const name of names) {
+    const joined = await client.ask('connecting a network', (docker) =>
+      docker.getNetwork(name).connect({ Container: id }),
+    );
+    if (joined.ok) continue;
+    return joined.refusal.status === 404
+      ? `there is no Docker network ${name} any more`
+      : `cannot be in the network ${name}: ${joined.refusal.message}`;
+  }
+  return undefined;
 }
 
 /** Root in a container is somebody else outside (`userns-remap`). */

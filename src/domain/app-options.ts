@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { isRegistryPlace } from './image-reference.ts';
 
 /** What is decided about an app besides its variables. In force with the next deployment, as a variable is. */
@@ -10,6 +11,10 @@ export type AppOptions = {
   instances: number;
   /** `host`: the container has the network of the machine, and no second one of the app can run beside it. */
   network: 'bridge' | 'host';
+  /** Names that its containers know besides, as an administrator has it. */
+  extraHosts: readonly ExtraHost[];
+  /** Networks of the engine that its containers are in besides their own, as an administrator has it. */
+  dockerNetworks: readonly string[];
   /** An administrator lets this app have the Docker socket, and with it the machine. */
   dockerSocket: boolean;
   /** A deployment runs the container once instead of serving it. */
@@ -37,6 +42,9 @@ export type AppOptions = {
 export const healthCheckTypes = ['port', 'http', 'process'] as const;
 export type HealthCheckType = (typeof healthCheckTypes)[number];
 
+/** `host-gateway` is the machine itself, as with `docker run --add-host`. */
+export type ExtraHost = { name: string; address: string };
+
 /** Data that outlives the containers of an app: a named volume of the engine, mounted at an absolute path. */
 export type AppVolume = { name: string; path: string };
 
@@ -51,6 +59,8 @@ const defaults: AppOptions = {
   cpus: undefined,
   instances: 1,
   network: 'bridge',
+  extraHosts: [],
+  dockerNetworks: [],
   dockerSocket: false,
   task: false,
   swap: undefined,
@@ -78,6 +88,8 @@ export function swapOrder(options: AppOptions): { order: SwapOrder; because: str
 }
 
 const mostVolumes = 20;
+const mostExtraHosts = 50;
+const mostNetworks = 10;
 const longestStart = 600;
 
 /** Why an app cannot have the volume. */
@@ -92,6 +104,29 @@ export function problemWithVolume({ name, path }: AppVolume): string | undefined
   return ['proc', 'sys', 'dev'].includes(parts[0] ?? '')
     ? 'a volume cannot be below /proc, /sys or /dev, which belong to the kernel'
     : undefined;
+}
+
+/** `name:address`; what is in front of the first colon is the name. */
+export function parseExtraHost(text: string): ExtraHost {
+  const [, name = '', address = ''] = /^([^:]*):(.*)$/s.exec(text) ?? [];
+  return { name, address: address.replace(/^\[(.*)\]$/, '$1') };
+}
+
+function problemWithExtraHost({ name, address }: ExtraHost): string | undefined {
+  const labels = name.split('.');
+  const isName = labels.every((label) => /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/i.test(label));
+  if (!isName || name.length > 253 || isIP(name) !== 0)
+    return 'an entry for hosts is name:address, like db.internal:10.0.0.5';
+  if (address !== 'host-gateway' && (isIP(address) === 0 || address.includes('%')))
+    return `the address of ${name} is an IPv4 or IPv6 address, or host-gateway for the server itself`;
+  return undefined;
+}
+
+function problemWithNetwork(name: string): string | undefined {
+  if (!/^[a-z0-9][\w.-]{0,127}$/i.test(name)) return 'that is no name of a Docker network';
+  if (['host', 'none', 'default'].includes(name))
+    return `an app cannot be in the network ${name} besides its own`;
+  return name.startsWith('gantry-') ? 'the networks of other apps are theirs alone' : undefined;
 }
 
 /** As they were stored; nothing is stored for an app that never had any. */
@@ -118,6 +153,7 @@ export function showMemory(bytes: number): string {
 /** Why an app cannot have them. */
 export function problemWithAppOptions(options: AppOptions): string | undefined {
   const { instances, cpus, network, volumes, port, endpoint, startSeconds } = options;
+  const { extraHosts, dockerNetworks } = options;
   if (!Number.isInteger(instances) || instances < 1 || instances > mostInstances)
     return `an app has 1 to ${mostInstances} instances`;
   if (cpus !== undefined && !(cpus >= 0.01 && cpus <= 512)) return 'cpus is a number of cores from 0.01 on';
@@ -125,6 +161,15 @@ export function problemWithAppOptions(options: AppOptions): string | undefined {
     return 'an app in the network of the host has one instance: two cannot have one port';
   if (options.swap === 'start-first' && network === 'host')
     return 'an app in the network of the host swaps stop-first: two releases cannot have one port';
+  if (network === 'host' && dockerNetworks.length > 0)
+    return 'an app in the network of the host can be in no other';
+  if (extraHosts.length > mostExtraHosts) return `an app has at most ${mostExtraHosts} entries for hosts`;
+  if (dockerNetworks.length > mostNetworks) return `an app is in at most ${mostNetworks} more networks`;
+  const [unsound] = [
+    ...extraHosts.map(problemWithExtraHost),
+    ...dockerNetworks.map(problemWithNetwork),
+  ].filter((problem) => problem !== undefined);
+  if (unsound !== undefined) return unsound;
   if (volumes.length > mostVolumes) return `an app has at most ${mostVolumes} volumes`;
   if (port !== undefined && !(Number.isInteger(port) && port >= 1 && port <= 65535))
     return 'a port is a number from 1 to 65535';

@@ -39,6 +39,10 @@ export type ContainerSpec = {
   terminal?: TerminalSize;
   /** `host`: no network of its own. */
   network: string;
+  /** Networks it is in besides. */
+  moreNetworks?: readonly string[];
+  /** Names it knows besides, as `name:address`. */
+  extraHosts?: readonly string[];
   /** Fixed, so that the address outlives restarts of the container and of the engine. */
   address: string;
   /** The limit; swap is off. Absent: no limit. */

@@ -112,6 +112,14 @@ function checkRights(app: App, release: Release, now: AppOptions): void {
   const regained = [
     ...(release.options.network === 'host' && now.network !== 'host' ? ['the network of the host'] : []),
     ...(release.options.dockerSocket && !now.dockerSocket ? ['the Docker socket'] : []),
+    ...release.options.dockerNetworks
+      .filter((name) => !now.dockerNetworks.includes(name))
+      .map((name) => `the network ${name}`),
+    ...release.options.extraHosts
+      .filter(
+        (host) => !now.extraHosts.some(({ name, address }) => name === host.name && address === host.address),
+      )
+      .map(({ name, address }) => `the host ${name}:${address}`),
   ];
   if (regained.length > 0)
     throw new UserError(

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import {
+  type AppOptions,
+  parseExtraHost,
   parseMemory,
   problemWithAppOptions,
   problemWithVolume,
@@ -18,7 +20,7 @@ describe('options of an app', () => {
     expect(problemWithAppOptions(options)).toBeUndefined();
   });
 
-  test.each([
+  const refused: [Partial<AppOptions>, string][] = [
     [{ instances: 0 }, '1 to 6 instances'],
     [{ instances: 7 }, '1 to 6 instances'],
     [{ instances: 1.5 }, '1 to 6 instances'],
@@ -30,11 +32,41 @@ describe('options of an app', () => {
     [{ endpoint: 'healthz' }, 'a path'],
     [{ endpoint: '//elsewhere' }, 'a path'],
     [{ startSeconds: 601 }, '1 to 600 seconds'],
-    [{ network: 'host', instances: 2 } as const, 'one instance'],
-    [{ network: 'host', swap: 'start-first' } as const, 'stop-first'],
-  ])('%j is refused', (change, problem) => {
+    [{ network: 'host', dockerNetworks: ['db'] }, 'no other'],
+    ...['', '-v', 'a b', 'gantry-1/x', '../up', 'x'.repeat(200)].map(
+      (name): [Partial<AppOptions>, string] => [{ dockerNetworks: [name] }, 'no name of a Docker network'],
+    ),
+    [{ dockerNetworks: ['host'] }, 'besides its own'],
+    [{ dockerNetworks: ['gantry-a1b2c3-shop'] }, 'theirs alone'],
+    [{ dockerNetworks: Array.from({ length: 11 }, (_, index) => `n${index}`) }, 'at most 10'],
+    ...[
+      'db',
+      ':10.0.0.5',
+      'a b:10.0.0.5',
+      '-x:10.0.0.5',
+      '10.0.0.1:10.0.0.5',
+      'a..b:10.0.0.5',
+      'db\n:1.2.3.4',
+    ].map((text): [Partial<AppOptions>, string] => [{ extraHosts: [parseExtraHost(text)] }, 'name:address']),
+    ...['db:', 'db:10.0.0', 'db:10.0.0.5 evil', 'db:host', 'db:fe80::1%eth0', 'db:10.0.0.5\n1.1.1.1 x'].map(
+      (text): [Partial<AppOptions>, string] => [{ extraHosts: [parseExtraHost(text)] }, 'the address of db'],
+    ),
+    [{ network: 'host', instances: 2 }, 'one instance'],
+    [{ network: 'host', swap: 'start-first' }, 'stop-first'],
+  ];
+  test.each(refused)('%j is refused', (change, problem) => {
     expect(problemWithAppOptions({ ...options, ...change })).toContain(problem);
   });
+});
+
+test.each([
+  ['db.internal:10.0.0.5', { name: 'db.internal', address: '10.0.0.5' }],
+  ['six:2001:db8::1', { name: 'six', address: '2001:db8::1' }],
+  ['six:[2001:db8::1]', { name: 'six', address: '2001:db8::1' }],
+  ['the_host:host-gateway', { name: 'the_host', address: 'host-gateway' }],
+])('%s is an entry for hosts', (text, host) => {
+  expect(parseExtraHost(text)).toEqual(host);
+  expect(problemWithAppOptions({ ...options, extraHosts: [host] })).toBeUndefined();
 });
 
 describe('sizes of memory', () => {

@@ -56,6 +56,7 @@ async function deployApp(app: ManifestApp, password: string | undefined): Promis
   if (Object.keys(size).length > 0) await call<typeof appOptionsShape>('PATCH', `${path}/options`, size);
   if (Object.keys(app.env).length > 0) await call<typeof envShape>('PATCH', `${path}/env`, { env: app.env });
   for (const domain of app.domains) await call('POST', `${path}/domains`, { domain });
+  for (const service of app.services) await call('PUT', `${path}/services/${service}`);
   const { number }: z.infer<typeof acceptedShape> = await call<typeof acceptedShape>(
     'POST',
     `${path}/deployments`,

@@ -3,6 +3,7 @@ import { type HealthCheckType, healthCheckTypes, parseMemory } from './app-optio
 import { parseDomain } from './domain.ts';
 import { problemWithEnvName } from './env.ts';
 import { parseImageReference } from './image-reference.ts';
+import { parseServiceName, type ServiceName, serviceNameRule } from './service.ts';
 
 /** One app of a Cloud Foundry manifest, as far as it can be had here. What it does not say is left out and stays as it is. */
 export type ManifestApp = {
@@ -19,6 +20,8 @@ export type ManifestApp = {
     startTimeout?: number;
   };
   domains: readonly string[];
+  /** Bound besides those it has. */
+  services: readonly ServiceName[];
   /** What the manifest says about it that is not done, and why. */
   notes: readonly string[];
 };
@@ -30,7 +33,6 @@ const undone: Record<string, string> = {
   disk_quota: 'the disk of a container has no limit of its own',
   'disk-quota': 'the disk of a container has no limit of its own',
   'log-rate-limit-per-second': 'logs have no limit of their own',
-  services: 'services are not bound by a manifest',
   sidecars: 'a container runs one command',
   stack: 'the image is all there is in a container',
   lifecycle: 'an image is all that can be deployed by a manifest',
@@ -97,6 +99,7 @@ function readApp(document: unknown, index: number): ManifestApp {
   const web = webProcess(processes, inApp);
   const merged: Mapping = { ...outside, ...web.own };
   const routes = readRoutes(app.routes, inApp);
+  const services = readServices(app.services, inApp);
   const notes = [
     ...Object.keys(docker)
       .filter((key) => key !== 'image' && key !== 'username')
@@ -104,6 +107,7 @@ function readApp(document: unknown, index: number): ManifestApp {
     ...Object.keys(merged).flatMap((key) => (known.has(key) ? [] : [notKnown(key)])),
     ...web.notes,
     ...routes.notes,
+    ...services.notes,
   ];
   return {
     name,
@@ -112,6 +116,7 @@ function readApp(document: unknown, index: number): ManifestApp {
     env: readEnv(app.env, inApp),
     options: readOptions(merged, inApp),
     domains: routes.domains,
+    services: services.names,
     notes: notes.map(inApp),
   };
 }
@@ -121,6 +126,7 @@ const known = new Set([
   'docker',
   'env',
   'routes',
+  'services',
   'memory',
   'instances',
   'command',
@@ -191,6 +197,26 @@ function readRoutes(
     notes.push(...Object.keys(rest).map((key) => notKnown(`${key} of a route`)));
   }
   return { domains, notes };
+}
+
+/** Names, or mappings with more than that, none of which means anything here. */
+function readServices(
+  services: unknown,
+  inApp: (what: string) => string,
+): { names: ServiceName[]; notes: string[] } {
+  if (services === undefined) return { names: [], notes: [] };
+  if (!Array.isArray(services)) throw new Wrong(inApp('services is a list'));
+  const names: ServiceName[] = [];
+  const notes: string[] = [];
+  for (const one of services as unknown[]) {
+    const { name: given, ...rest } =
+      typeof one === 'string' ? { name: one } : mapping(one, inApp('a service'));
+    const name = parseServiceName(text(given, inApp('a service')) ?? '');
+    if (name === undefined) throw new Wrong(inApp(`${shown(given)} cannot be a service: ${serviceNameRule}`));
+    names.push(name);
+    notes.push(...Object.keys(rest).map((key) => notKnown(`${key} of a service`)));
+  }
+  return { names, notes };
 }
 
 function routeOf(text: string, inApp: (what: string) => string): string {

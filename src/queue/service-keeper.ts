@@ -13,6 +13,14 @@ import type { ServiceStore } from '../store/service-store.ts';
 import type { StoreEvents } from '../store/store-events.ts';
 import type { TurnStore } from '../store/turn-store.ts';
 
+type Look = {
+  again: boolean;
+  done: Promise<void>;
+  /** What it is being made, where that can be given up. */
+  wanted: string | undefined;
+  change: AbortController;
+};
+
 type Options = {
   services: ServiceStore;
   tools: ServiceTools;
@@ -39,7 +47,7 @@ export class ServiceKeeper {
   readonly #options: Options;
   readonly #stop = new AbortController();
   /** Services somebody here is at; `again`: something happened since. */
-  readonly #busy = new Map<ServiceName, { again: boolean; done: Promise<void> }>();
+  readonly #busy = new Map<ServiceName, Look>();
   readonly #failedAt = new Map<ServiceName, number>();
   #stopListening = (): void => {};
   #timer: NodeJS.Timeout | undefined;
@@ -83,24 +91,40 @@ export class ServiceKeeper {
     const busy = this.#busy.get(name);
     if (busy) {
       busy.again = true;
+      void this.#giveUpInVain(name, busy).catch(() => {}); // it ends by itself
       return;
     }
     if (this.#stop.signal.aborted) return;
-    const look = { again: false, done: Promise.resolve() };
+    const look: Look = {
+      again: false,
+      done: Promise.resolve(),
+      wanted: undefined,
+      change: new AbortController(),
+    };
     this.#busy.set(name, look);
     look.done = this.#inTurn(name, look)
       .catch((err: unknown) => {
-        if (!this.#stop.signal.aborted)
+        if (!this.#stop.signal.aborted && !look.change.signal.aborted)
           this.#options.logger.warn({ err, service: name }, 'the service could not be looked after');
       })
-      .finally(() => this.#busy.delete(name));
+      .finally(() => {
+        this.#busy.delete(name);
+        if (look.change.signal.aborted) this.#look(name);
+      });
   }
 
-  async #inTurn(name: ServiceName, look: { again: boolean }): Promise<void> {
+  /** Nobody waits for the start of a service that is to go, or to be another. */
+  async #giveUpInVain(name: ServiceName, look: Look): Promise<void> {
+    const service = await this.#options.services.get(name);
+    if (look.wanted === undefined || look.wanted === wantedOf(service)) return;
+    look.change.abort(new Error('something else is wanted'));
+  }
+
+  async #inTurn(name: ServiceName, look: Look): Promise<void> {
     const turn = this.#options.turnOf(name);
     const owner = randomUUID();
     const lost = new AbortController();
-    const signal = AbortSignal.any([this.#stop.signal, lost.signal]);
+    const signal = AbortSignal.any([this.#stop.signal, lost.signal, look.change.signal]);
     let validUntil = performance.now() + turnMs;
     if (!(await turn.hold(owner, turnMs))) return;
     const renewing = setInterval(() => {
@@ -117,7 +141,7 @@ export class ServiceKeeper {
     try {
       do {
         look.again = false;
-        await this.#settle(name, { signal, guard });
+        await this.#settle(name, look, { signal, guard });
       } while (look.again && !signal.aborted);
     } finally {
       clearInterval(renewing);
@@ -125,7 +149,7 @@ export class ServiceKeeper {
     }
   }
 
-  async #settle(name: ServiceName, turn: Turn): Promise<void> {
+  async #settle(name: ServiceName, look: Look, turn: Turn): Promise<void> {
     const { services, tools, logger } = this.#options;
     const service = await services.get(name);
     if (!service?.managed) return;
@@ -142,7 +166,12 @@ export class ServiceKeeper {
     const failedAt = this.#failedAt.get(name);
     const isTooSoon = failedAt !== undefined && performance.now() - failedAt < tryAgainMs;
     if (state === 'failed' && isTooSoon) return;
-    await this.#keep(service, service.managed, state === 'ready', turn);
+    look.wanted = wantedOf(service);
+    try {
+      await this.#keep(service, service.managed, state === 'ready', turn);
+    } finally {
+      look.wanted = undefined;
+    }
   }
 
   async #keep(
@@ -216,6 +245,10 @@ export class ServiceKeeper {
     await this.#options.services.setStatus(service, status);
     this.#options.logger.info({ service: service.name, ...status }, 'service changed');
   }
+}
+
+function wantedOf(service: Service | undefined): string {
+  return JSON.stringify([service?.managed, service?.status.state === 'deleting']);
 }
 
 function explain({ reason, lastLines = [] }: Problem, mask: (text: string) => string): string {

@@ -23,7 +23,9 @@ const problem = (document: unknown, variables: Record<string, unknown> = {}): st
 describe('a manifest', () => {
   test('that says little leaves everything as it is', () => {
     expect(read({ version: 1, applications: [{ name: 'shop', docker }] })).toEqual({
-      apps: [{ name: 'shop', image: docker.image, env: {}, options: {}, domains: [], notes: [] }],
+      apps: [
+        { name: 'shop', image: docker.image, env: {}, options: {}, domains: [], services: [], notes: [] },
+      ],
       notes: [],
     });
   });
@@ -40,6 +42,7 @@ describe('a manifest', () => {
         timeout: 90,
         env: { TEXT: 'a', NUMBER: 3, FLAG: true, LIST: ['a', 1], NONE: null, __proto__x: 'fine' },
         routes: [{ route: 'shop.example.com' }, { route: 'www.example.com/Shop/', protocol: 'http1' }],
+        services: ['db', { name: 'mail' }],
       }),
     ).toEqual({
       name: 'shop',
@@ -55,6 +58,7 @@ describe('a manifest', () => {
         startTimeout: 90,
       },
       domains: ['shop.example.com', 'www.example.com/shop'],
+      services: ['db', 'mail'],
       notes: [],
     });
     expect(app({ command: null }).options).toEqual({ command: null });
@@ -81,7 +85,7 @@ describe('a manifest', () => {
           name: 'shop',
           docker: { ...docker, registry: 'x' },
           disk_quota: '1G',
-          services: ['db'],
+          services: [{ name: 'db', parameters: {} }],
           sidecars: [],
           'no-route': true,
           misspelt: 1,
@@ -95,7 +99,7 @@ describe('a manifest', () => {
     for (const key of [
       'docker.registry',
       'disk_quota',
-      'services',
+      'parameters of a service',
       'sidecars',
       'no-route',
       'misspelt',

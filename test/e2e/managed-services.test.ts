@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { localDocker } from '../support/base-image.ts';
-import { appRepository, Rig, until } from '../support/rig.ts';
+import { appRepository, freePort, Rig, until } from '../support/rig.ts';
 import { relayApp, storeOptions } from '../support/store-service.ts';
 
 let rig: Rig;
@@ -141,8 +141,29 @@ describe('a service that runs here', () => {
     const push = await repo.push(await rig.pushUrl('waits'));
     expect(push.stderr).toMatch(/the service broken does not run/);
 
-    const gone = await rig.gantry('services', 'update', 'broken', '--image', 'gantry-test/none:7');
-    expect(gone.stderr).toMatch(/broken does not run: cannot pull gantry-test\/none:7: /);
+    // Nobody waits for one that is to go, however long it takes to start.
+    const slow = [
+      'services',
+      'create',
+      'slow',
+      '--image',
+      'gantry-test/node:1',
+      '--port',
+      '7000',
+      '--path',
+      '/data',
+    ];
+    expect(await rig.gantry(...slow, '--command', 'sleep 1000', '--detach')).toMatchObject({ code: 0 });
+    await until('it starts', async () => (await containerOf('slow')) !== undefined);
+    const removed = await rig.gantry('services', 'delete', 'slow', '--delete-data', '--confirm', 'slow');
+    expect(removed).toMatchObject({ code: 0 });
+
+    const [, ...others] = storeOptions;
+    const gone = await rig.gantry('services', 'create', 'late', '--image', 'gantry-test/none:7', ...others);
+    expect(gone.stderr).toMatch(/late does not run: cannot pull gantry-test\/none:7: /);
+    const found = await rig.gantry('services', 'update', 'late', '--image', 'gantry-test/node:1');
+    expect(found).toMatchObject({ code: 0, stderr: 'late is changed\n' });
+    expect(await show('late')).toMatchObject({ state: 'ready', reason: null });
     const absent = await rig.gantry(
       'services',
       'create',
@@ -153,6 +174,19 @@ describe('a service that runs here', () => {
       'localhost:1/no:1',
     );
     expect(absent.stderr).toMatch(/absent does not run: cannot pull localhost:1\/no:1: /);
+  }, 60_000);
+
+  test('is not reached in the network of the server, which is said before anything starts', async () => {
+    await deployRelay('hostly');
+    await rig.setEnv('hostly', { CC_DOCKER_EXPOSED_HTTP_PORT: String(await freePort()) });
+    await rig.api('PATCH', '/apps/hostly/options', { network: 'host' });
+    await rig.gantry('services', 'create', 'inside', ...storeOptions);
+    await rig.gantry('bind', 'hostly', 'inside');
+    const restart = await rig.gantry('restart', '--app', 'hostly');
+    expect(restart.stdout + restart.stderr).toMatch(
+      /the app has the network of the server, where the service inside cannot be reached/,
+    );
+    expect((await rig.request('hostly')).status).toBe(200);
   }, 60_000);
 
   test('goes for good with its data once its name was given, but not from under an app', async () => {

@@ -32,6 +32,7 @@ test('deploys its apps in order, with anchors and variables, and names what it l
   const script = 'echo "$GREETING from $WHO" > /tmp/index.html; exec httpd -f -p $PORT -h /tmp';
   await publish(registry.host, 'app:1', { config: { Cmd: ['sh', '-c', script] } });
   await writeFile(join(rig.dataDir, 'vars.yml'), 'registry: overridden\ncount: 2\n');
+  for (const name of ['mail', 'sms']) await rig.api('POST', '/services', { name, credentials: {} });
   const pushed = await push(
     `---
 version: 1
@@ -49,6 +50,7 @@ applications:
 - name: back
   <<: *defaults
   env: {<<: *env, WHO: back}
+  services: [mail, {name: sms}]
 `,
     '--vars-file',
     'vars.yml',
@@ -57,6 +59,7 @@ applications:
   );
   expect(pushed.stderr).toMatch(/warning: "defaults" is not known, and not used/);
   expect(pushed.stderr).toMatch(/warning: front: disk_quota is not used/);
+  expect(pushed.stdout).toMatch(/with its services: mail, sms/);
   expect(pushed.stdout).toMatch(/Starting v1, 2 instances[^]*front v1 is live[^]*back v1 is live/);
   expect(pushed.code).toBe(0);
   expect((await rig.request('front')).body).toBe('hello from front\n');

@@ -55,7 +55,10 @@ export async function preparePlace(attempt: Attempt): Promise<Place> {
 
 const noAddress: Problem = {
   reason: 'no free address in the network of the app',
-  hints: ['older releases that still finish their requests hold the others; try again in a minute'],
+  hints: [
+    'older releases that still finish their requests hold the others; try again in a minute',
+    'each service that runs here has one, too: an app with six instances has room for one',
+  ],
 };
 
 /** Starts the new release beside the old one. Nothing here touches what serves. */

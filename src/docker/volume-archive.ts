@@ -34,6 +34,8 @@ export async function writeVolume(
   tar: Readable,
   signal: AbortSignal,
 ): Promise<{ ok: true } | { ok: false; reason: string }> {
+  const unread = new AbortController();
+  tar.once('error', (error) => unread.abort(error));
   return await withAccess(client, access, async (container) => {
     try {
       const answer = await client.dial('writing a volume', {
@@ -42,7 +44,7 @@ export async function writeVolume(
         query: { path: '/' },
         body: tar,
         headers: { 'content-type': 'application/x-tar' },
-        signal,
+        signal: AbortSignal.any([signal, unread.signal]),
       });
       answer.resume();
       return { ok: true };

@@ -8,6 +8,7 @@ import type { ManagedService, ServiceCopy, ServiceState } from '../domain/manage
 import { maskValues } from '../domain/mask.ts';
 import { safeText } from '../domain/safe-text.ts';
 import type { Service, ServiceName } from '../domain/service.ts';
+import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { ServiceStore } from '../store/service-store.ts';
 import type { StoreEvents } from '../store/store-events.ts';
@@ -196,14 +197,19 @@ export class ServiceKeeper {
   async #copy(service: Service, managed: ManagedService, copy: ServiceCopy, turn: Turn): Promise<void> {
     const { services, tools, copies, logger } = this.#options;
     const file = join(copies, `${copy.id}.tar`);
-    let reason: string | undefined;
-    if (copy.kind === 'backup') {
-      reason = (await backUpService(tools, { name: service.name, managed }, file, turn))?.reason;
+    const carryOut = async (): Promise<string | undefined> => {
+      if (copy.kind === 'restore') return this.#restore(service, managed, copy, file, turn);
+      const problem = await backUpService(tools, { name: service.name, managed }, file, turn);
       await this.#keep(service, managed, false, turn);
-    } else {
-      reason = await this.#restore(service, managed, copy, file, turn);
-      await rm(file, { force: true });
-    }
+      return problem?.reason;
+    };
+    // Whatever it is, it ends: nothing else can be done with the service meanwhile.
+    const reason = await carryOut().catch((err: unknown) => {
+      turn.guard();
+      logger.warn({ err, service: service.name, copy: copy.kind }, 'service could not be copied');
+      return safeText(messageOf(err), 200);
+    });
+    if (copy.kind === 'restore') await rm(file, { force: true });
     turn.guard();
     await services.setCopy(service, { ...copy, state: reason === undefined ? 'done' : 'failed', reason });
     logger.info({ service: service.name, copy: copy.kind, reason }, 'service copied');

@@ -42,6 +42,8 @@ export class GateKeeper {
   readonly #stop = new AbortController();
   /** Container that is drained to since when. */
   readonly #drainingSince = new Map<string, number>();
+  /** What is wrong with which, so that it is said once. */
+  readonly #told = new Map<string, string>();
   #image: GateImage | undefined;
   #wake = (): void => {};
   #dirty = false;
@@ -76,7 +78,7 @@ export class GateKeeper {
       try {
         if (await turns.hold(this.#owner, turnMs)) isDraining = await this.#look();
       } catch (err) {
-        logger.warn({ err }, 'internal routes are not looked after; it is tried again');
+        logger.debug({ err }, 'internal routes are not looked after; it is tried again');
       }
       if (!this.#dirty && !this.#stop.signal.aborted)
         await this.#pause(isDraining ? drainEveryMs : lookEveryMs);
@@ -120,9 +122,13 @@ export class GateKeeper {
     for (const wish of wishes) {
       try {
         open.push(await this.#keep(wish, targets, gates, networks));
+        this.#told.delete(wish.name);
       } catch (error) {
         open.push(undefined);
-        logger.warn({ app, name: wish.name, reason: messageOf(error) }, 'internal route not in order');
+        const reason = messageOf(error);
+        if (this.#told.get(wish.name) !== reason)
+          logger.warn({ app, name: wish.name, reason }, 'internal route not in order; it is tried again');
+        this.#told.set(wish.name, reason);
       }
     }
     const draining = (route?.draining ?? []).filter(({ isLetGoByGates }) => !isLetGoByGates);
@@ -152,7 +158,7 @@ export class GateKeeper {
     gates: readonly GateState[],
     networks: readonly NetworkState[],
   ): Promise<GateAnswer['open']> {
-    const { engine, logger } = this.#options;
+    const { engine } = this.#options;
     const ofApp = (which: AppName) => networks.filter((each) => each.labels[labels.app] === which);
     const home = ofApp(app);
     const abroad = sources.flatMap((source) => ofApp(source.app));
@@ -166,12 +172,12 @@ export class GateKeeper {
       targets,
     };
     const answer = JSON.parse(await engine.tellGate(gate.id, JSON.stringify(orders))) as GateAnswer;
-    if (answer.problems.length > 0) logger.warn({ app, name, problems: answer.problems }, 'ports not open');
     const wanted = [...home, ...abroad];
     for (const network of gate.networks)
       if (!wanted.some((each) => each.name === network)) await engine.disconnectNetwork(network, gate.id);
     for (const network of wanted)
       if (!gate.networks.includes(network.name)) await this.#join(network, gate.id, name);
+    if (answer.problems.length > 0) throw new Error(answer.problems.slice(0, 3).join('; '));
     return answer.open;
   }
 

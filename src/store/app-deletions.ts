@@ -88,7 +88,7 @@ export class AppDeletions {
     for (const policy of policies) if (isPolicyOf(policy, app)) last.srem(keys.networkPolicies, policy);
     for (const router of routers) last.hdel(keys.router(router), app);
     if (subnets.length > 0) last.srem(keys.subnets, ...subnets);
-    last.hdel(keys.tcpPorts, app).srem(keys.gated, app).del(keys.app(app)).srem(keys.apps, app);
+    last.hdel(keys.tcpPorts, app).del(keys.app(app)).srem(keys.apps, app);
     const event: StoreEvent = { kind: 'route', app, version: 0 };
     await last.publish(keys.channel, JSON.stringify(event)).exec();
   }

@@ -4,7 +4,11 @@ import { appRepository, Rig, until } from '../support/rig.ts';
 
 let rig: Rig;
 beforeAll(async () => {
-  rig = await Rig.start({ GANTRY_HEALTH_TIMEOUT: '20', GANTRY_STOP_TIMEOUT: '2' });
+  rig = await Rig.start({
+    GANTRY_HEALTH_TIMEOUT: '20',
+    GANTRY_STOP_TIMEOUT: '2',
+    GANTRY_DRAIN_TIMEOUT: '120',
+  });
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 beforeEach(() => rig.explainFailures());
@@ -152,16 +156,18 @@ test('a swap of the destination fails no request, and only the live release answ
     'caller',
     `while [ ! -e /tmp/stop ]; do timeout 8 wget -q -O - ${url} || echo failed; echo; done`,
   );
+  // Open before the swap, and used after it.
   const slow = inside(
     'caller',
-    `(sleep 3; printf 'GET / HTTP/1.0\\r\\n\\r\\n') | nc callee.apps.internal 8080`,
+    `(while [ ! -e /tmp/go ]; do sleep 0.1; done; printf 'GET / HTTP/1.0\\r\\n\\r\\n') | nc callee.apps.internal 8080`,
   );
   for (const version of ['v2', 'v3']) {
     await repo.commit(backend(version));
     expect(await repo.push(await rig.pushUrl('callee'))).toMatchObject({ code: 0 });
     expect(await get('caller', url)).toBe(version);
   }
-  expect(await slow).toMatch(/v[123]/);
+  await inside('caller', 'touch /tmp/go');
+  expect(await slow).toMatch(/v1 \(0\)$/);
   await gantry('scale', '--app', 'callee', '--instances', '2');
   expect(await repo.push(`${await rig.pushUrl('callee')}`, 'main:redeploy')).toMatchObject({ code: 0 });
   await inside('caller', 'touch /tmp/stop');

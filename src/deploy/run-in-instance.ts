@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Engine } from '../docker/engine.ts';
 import type { AppName } from '../domain/app.ts';
 import { type ContainerState, labels } from '../domain/container.ts';
 import type { Endpoint } from '../domain/route.ts';
@@ -10,6 +12,10 @@ import { reasonToLeave, serveTerminal, type TerminalLink } from './serve-termina
 type Visit = { app: AppName; command: readonly string[]; place: TaskPlace; terminal: TerminalWish };
 
 const replaced = 'its container is gone: another release took over, or the app was stopped';
+/** 128 and the number of SIGKILL. */
+const killed = 137;
+/** What the engine may take to say that a container has ended whose commands have. */
+const endsWithinMs = 2000;
 
 /**
  * Runs a command in a container of the app that runs, with a terminal or plain streams of the person behind `link`. Nothing of the
@@ -35,11 +41,22 @@ export async function runInInstance(
     if (served === 'left') return reasonToLeave(link);
     const code = await exitCode();
     isOver = true;
-    const isThere = code !== undefined && (code !== 137 || (await engine.inspect(found.container))?.running);
-    return isThere ? { exitCode: code } : { reason: replaced };
+    if (code === undefined || (code === killed && (await isEnding(engine, found.container))))
+      return { reason: replaced };
+    return { exitCode: code };
   } finally {
     if (!isOver) await engine.killExec(found.container, mark).catch(() => {});
   }
+}
+
+/** A command is killed with its container, or by somebody in it. */
+async function isEnding(engine: Engine, container: string): Promise<boolean> {
+  const deadline = performance.now() + endsWithinMs;
+  while ((await engine.inspect(container))?.running) {
+    if (performance.now() > deadline) return false;
+    await sleep(50);
+  }
+  return true;
 }
 
 /** What a dead worker left of it. */

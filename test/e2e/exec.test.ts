@@ -69,6 +69,8 @@ describe('gantry exec in a script', () => {
     // Which one is for the engine to say.
     expect([126, 127]).toContain(done.code);
     expect(done.stdout).toContain('exec: "no-such-command": executable file not found');
+    // Not what the end of its container looks like.
+    expect(await rig.gantry(...script('kill -9 $$'))).toMatchObject({ code: 137, stderr: '' });
     expect((await rig.gantry('exec', 'shop', 'ls')).stderr).toContain(
       'gantry exec [APP] [--instance N] -- COMMAND',
     );

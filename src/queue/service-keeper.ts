@@ -32,7 +32,7 @@ type Options = {
   logger: Logger;
 };
 
-const lookEveryMs = 5000;
+const lookEveryMs = 10_000;
 const turnMs = 6000;
 const renewMs = 1500;
 /** A service that does not start is not tried at every look. */

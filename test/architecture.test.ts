@@ -25,6 +25,7 @@ const allowed: Record<string, { values: string[]; types?: string[] }> = {
   api: { values: ['domain'], types: ['store', 'access', 'health'] },
   doctor: { values: ['domain', 'docker', 'store', 'router', 'deploy'], types: ['api/contract.ts'] },
   commands: { values: ['domain'], types: ['api/contract.ts'] },
+  cli: { values: [], types: ['commands'] },
 };
 
 /** They put the parts together, so they may use all of them; nobody uses them but each other and the command line. */

@@ -70,24 +70,34 @@ test('the images of an app are moved: what is loaded can be rolled back to', asy
 test('nothing of an archive is loaded that is not of the app, or would take the place of something', async () => {
   const [ours = ''] = await namesOf('shop');
   const [theirs = ''] = await namesOf('other');
-  const before = (await docker.getImage(baseImage).inspect()).Id;
+  const idOf = async (name: string): Promise<string> => (await docker.getImage(name).inspect()).Id;
+  const before = await idOf(ours);
   // Named as if it were of the app: by what it says itself it is of another one.
   const forged = `${await prefix()}/shop:v9-0123456`;
   await docker.getImage(theirs).tag({ repo: `${await prefix()}/shop`, tag: 'v9-0123456' });
-  const archive = await saved(theirs, baseImage, ours, forged);
-  await forget([forged]);
+  const stranger = `${await prefix()}.stranger:1`;
+  await docker.getImage(theirs).tag({ repo: `${await prefix()}.stranger`, tag: '1' });
+  // The name of one that is here, for another.
+  const [repo = '', tag = ''] = ours.split(':');
+  await docker.getImage(theirs).tag({ repo, tag });
+  const archive = await saved(theirs, baseImage, ours, forged, stranger);
+  await docker.getImage(before).tag({ repo, tag });
+  await forget([forged, stranger]);
 
   const file = join(rig.dataDir, 'strange.tar');
   await writeFile(file, archive);
   const done = await rig.gantryHere('cache', 'load', 'shop', file);
   expect(done.stderr.split('\n')).toEqual(
     expect.arrayContaining(
-      [theirs, baseImage, forged].map((name) => `left out: ${name} is no image of shop in this Gantry`),
+      [theirs, baseImage, forged, stranger].map(
+        (name) => `left out: ${name} is no image of shop in this Gantry`,
+      ),
     ),
   );
   expect(done.stderr).toContain('loaded nothing of shop; v1 were here');
   expect(await namesOf('shop')).toEqual([ours]);
-  expect((await docker.getImage(baseImage).inspect()).Id).toBe(before);
+  expect(await idOf(ours)).toBe(before);
+  await expect(idOf(stranger)).rejects.toThrow(/no such image/i);
 });
 
 test('what is no archive of images is refused in a line', async () => {

@@ -41,7 +41,7 @@ const roots = [
   'commands/cache.ts',
   'commands/doctor.ts',
 ];
-const everywhere = ['config.ts', 'errors.ts', 'logger.ts', 'timeout-signal.ts', 'version.ts'];
+const everywhere = ['config.ts', 'errors.ts', 'hints.ts', 'logger.ts', 'timeout-signal.ts', 'version.ts'];
 
 type Import = { from: string; to: string; isType: boolean };
 

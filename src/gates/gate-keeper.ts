@@ -6,6 +6,7 @@ import type { GateWish } from '../domain/gate.ts';
 import type { GateAnswer, GateOrders } from '../domain/gate-orders.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { messageOf } from '../errors.ts';
+import { Hints } from '../hints.ts';
 import type { Logger } from '../logger.ts';
 import type { RouteStore } from '../store/route-store.ts';
 import type { StoreEvents } from '../store/store-events.ts';
@@ -45,8 +46,7 @@ export class GateKeeper {
   /** What is wrong with which, so that it is said once. */
   readonly #told = new Map<string, string>();
   #image: GateImage | undefined;
-  #wake = (): void => {};
-  #dirty = false;
+  readonly #hints = new Hints();
   #loop: Promise<void> | undefined;
 
   constructor(options: GateKeeperOptions) {
@@ -55,9 +55,7 @@ export class GateKeeper {
 
   start(): void {
     const stopListening = this.#options.events.listen(({ kind }) => {
-      if (kind !== 'route' && kind !== 'policy' && kind !== 'drained') return;
-      this.#dirty = true;
-      this.#wake();
+      if (kind === 'route' || kind === 'policy' || kind === 'drained') this.#hints.give();
     });
     this.#loop = this.#run().finally(stopListening);
   }
@@ -65,7 +63,7 @@ export class GateKeeper {
   /** The gates go on. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    this.#wake();
+    this.#hints.give();
     await this.#loop;
     await this.#options.turns.letGo(this.#owner).catch(() => {}); // its time ends by itself
   }
@@ -73,15 +71,14 @@ export class GateKeeper {
   async #run(): Promise<void> {
     const { turns, logger } = this.#options;
     while (!this.#stop.signal.aborted) {
-      this.#dirty = false;
+      this.#hints.take();
       let isDraining = false;
       try {
         if (await turns.hold(this.#owner, turnMs)) isDraining = await this.#look();
       } catch (err) {
         logger.debug({ err }, 'internal routes are not looked after; it is tried again');
       }
-      if (!this.#dirty && !this.#stop.signal.aborted)
-        await this.#pause(isDraining ? drainEveryMs : lookEveryMs);
+      await this.#hints.next(isDraining ? drainEveryMs : lookEveryMs);
     }
   }
 
@@ -235,15 +232,5 @@ export class GateKeeper {
     // Of an earlier version of us; one that is still used goes another time.
     for (const tag of known.flatMap(({ tags }) => tags)) if (tag !== image.tag) await engine.removeImage(tag);
     return image;
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 }

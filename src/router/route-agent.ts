@@ -1,6 +1,7 @@
 import type { AppName } from '../domain/app.ts';
 import type { Endpoint, Route } from '../domain/route.ts';
 import { messageOf } from '../errors.ts';
+import { Hints } from '../hints.ts';
 import type { Logger } from '../logger.ts';
 import type { RouteStore } from '../store/route-store.ts';
 import type { StoreEvents } from '../store/store-events.ts';
@@ -32,8 +33,7 @@ export class RouteAgent {
   readonly #stop = new AbortController();
   readonly #swaps = new Map<AppName, Swap>();
   readonly #announced = new Map<AppName, number>();
-  #wake = (): void => {};
-  #dirty = true;
+  readonly #hints = new Hints();
   #loop: Promise<void> | undefined;
 
   constructor(options: RouteAgentOptions) {
@@ -42,9 +42,7 @@ export class RouteAgent {
 
   start(): void {
     const stopListening = this.#options.events.listen((event) => {
-      if (event.kind !== 'route') return;
-      this.#dirty = true;
-      this.#wake();
+      if (event.kind === 'route') this.#hints.give();
     });
     this.#loop = this.#run().finally(stopListening);
   }
@@ -52,7 +50,7 @@ export class RouteAgent {
   /** Lets go of the router, which serves on. Drains that are under way are taken up by the next agent. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    this.#wake();
+    this.#hints.give();
     await this.#loop;
     await Promise.allSettled(this.#draining.values());
   }
@@ -60,7 +58,7 @@ export class RouteAgent {
   async #run(): Promise<void> {
     const { id, router, routes, hostsOf, logger } = this.#options;
     while (!this.#stop.signal.aborted) {
-      this.#dirty = false;
+      this.#hints.take();
       try {
         const wanted = await routes.all(hostsOf);
         await this.#noteSwaps(wanted);
@@ -73,7 +71,7 @@ export class RouteAgent {
       } catch (err) {
         if (!this.#stop.signal.aborted) logger.error({ err }, 'routes could not be applied');
       }
-      if (!this.#dirty && !this.#stop.signal.aborted) await this.#pause();
+      await this.#hints.next(lookEveryMs);
     }
   }
 
@@ -123,15 +121,5 @@ export class RouteAgent {
       if (!this.#stop.signal.aborted)
         logger.warn({ app, reason: messageOf(error) }, 'drain will be tried again');
     }
-  }
-
-  #pause(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, lookEveryMs);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 }

@@ -12,6 +12,7 @@ import {
   type WebhookScope,
 } from '../domain/outgoing-webhook.ts';
 import { messageOf } from '../errors.ts';
+import { Hints } from '../hints.ts';
 import type { Logger } from '../logger.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
 import type { Outbox } from '../store/outbox.ts';
@@ -53,17 +54,14 @@ export class Notifier {
   /** Events that could not be told, which is said once of each. */
   readonly #troubled = new Set<string>();
   readonly #stopListening: () => void;
-  #wake = (): void => {};
-  #hinted = false;
+  readonly #hints = new Hints();
   #running: Promise<void> = Promise.resolve();
   #stopped = false;
 
   constructor(deps: NotifierDeps) {
     this.#deps = deps;
     this.#stopListening = deps.events.listen((event) => {
-      if (event.kind !== 'announced') return;
-      this.#hinted = true;
-      this.#wake();
+      if (event.kind === 'announced') this.#hints.give();
     });
   }
 
@@ -74,7 +72,7 @@ export class Notifier {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#stopListening();
-    this.#wake();
+    this.#hints.give();
     // What is in the outbox stays there, and Redis may be away.
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
@@ -86,20 +84,13 @@ export class Notifier {
 
   async #emptyOutbox(): Promise<void> {
     while (!this.#stopped) {
-      this.#hinted = false;
+      this.#hints.take();
       try {
         if ((await this.#tellSome()) > 0) continue;
       } catch (error) {
         this.#deps.logger.debug({ reason: messageOf(error) }, 'the outbox waits; Redis may be away');
       }
-      if (this.#hinted || this.#stopped) continue;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, lookEveryMs);
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+      await this.#hints.next(lookEveryMs);
     }
   }
 

@@ -38,7 +38,10 @@ for (let round = 1; round <= rounds; round += 1) {
   const theirs = async (): Promise<void> => {
     floorMs.push(await plainDeploy(version));
   };
-  for (const turn of round % 2 === 0 ? [ours, theirs] : [theirs, ours]) await turn();
+  for (const turn of round % 2 === 0 ? [ours, theirs] : [theirs, ours]) {
+    await turn();
+    await quiet();
+  }
 }
 await visitors.leave();
 await removePlain();
@@ -69,6 +72,16 @@ async function pushToLive(version: string): Promise<{ live: number; returned: nu
   const push = await pushing;
   if (push.code !== 0) throw new Error(push.stderr);
   return { live, returned: performance.now() - began };
+}
+
+/** The clean-up after a push, which nobody waits for, is over: it would be counted with the turn that comes next. */
+async function quiet(): Promise<void> {
+  const filters = { label: [`gantry.store=${await rig.storeId}`] };
+  await until('the replaced container is gone', async () => {
+    const containers = await docker.listContainers({ all: true, filters });
+    return containers.length === 1;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 7000));
 }
 
 /** What `docker build` and `docker run -p` do, without the client; the earlier container goes first, as it must. */

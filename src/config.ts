@@ -2,6 +2,7 @@ import type { BlockList } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseMemory } from './domain/app-options.ts';
+import { parseMonitorWindow } from './domain/app-settings.ts';
 import { isRegistryPlace } from './domain/image-reference.ts';
 import { parseRanges } from './domain/internal-address.ts';
 
@@ -39,6 +40,8 @@ export type Config = Readonly<{
   drainTimeoutMs: number;
   stopTimeoutMs: number;
   terminalGraceMs: number;
+  /** How long after it went live a crash of a release puts the one before back; 0: never. */
+  monitorMs: number;
   appMemoryBytes: number;
   /** Public ports for the apps' TCP services. */
   tcpPorts: { from: number; to: number };
@@ -155,6 +158,12 @@ export const variables = {
     'seconds requests in flight may take to finish on the old release',
   ),
   GANTRY_STOP_TIMEOUT: variable(seconds, '10', '30', 'seconds between SIGTERM and SIGKILL'),
+  GANTRY_MONITOR_WINDOW: variable(
+    parseMonitorWindow,
+    '30',
+    '120',
+    'seconds after it went live in which a release that crashes is replaced by the one before; 0 for never. Also a variable of an app',
+  ),
   GANTRY_TERMINAL_GRACE: variable(
     atLeastFiveSeconds,
     '60',
@@ -310,6 +319,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     drainTimeoutMs: read('GANTRY_DRAIN_TIMEOUT'),
     stopTimeoutMs: read('GANTRY_STOP_TIMEOUT'),
     terminalGraceMs: read('GANTRY_TERMINAL_GRACE'),
+    monitorMs: read('GANTRY_MONITOR_WINDOW'),
     appMemoryBytes: read('GANTRY_APP_MEMORY'),
     tcpPorts: read('GANTRY_TCP_PORTS'),
     subnets: read('GANTRY_SUBNETS'),
@@ -360,8 +370,13 @@ export function dataPaths(dataDir: string) {
     knownHosts: join(dataDir, 'known-hosts'),
     fetches: join(dataDir, 'fetches'),
     storeId: join(dataDir, 'store-id'),
+    storeEpoch: join(dataDir, 'store-epoch'),
+    /** There while everything of the apps is being taken down: nothing may be brought back. */
+    takenDown: join(dataDir, 'taken-down'),
     token: join(dataDir, 'admin-token'),
     lock: join(dataDir, 'server.lock'),
+    /** There until a backup is restored to its end. */
+    restoring: join(dataDir, 'restoring'),
   };
 }
 

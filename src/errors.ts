@@ -8,6 +8,7 @@ const table = {
   PRECONDITION_FAILED: { status: 412, title: 'it was changed meanwhile' },
   TOO_MANY_ATTEMPTS: { status: 429, title: 'too many attempts' },
   QUEUE_UNAVAILABLE: { status: 503, title: 'the deploy queue is unavailable' },
+  DISK_UNAVAILABLE: { status: 503, title: 'the disk of the server takes nothing' },
 } as const;
 
 export type UserErrorCode = keyof typeof table;
@@ -36,4 +37,63 @@ export class UserError extends Error {
 /** The message of whatever was thrown, for a log line or a sentence. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
+/** Redis is away or does not answer, as its client says it. The request may have been carried out all the same. */
+export function isRedisTrouble(error: unknown): boolean {
+  return /Command timed out|Connection is closed|isn't writeable|max retries per request|ECONNREFUSED|ENOENT.*redis|^LOADING/i.test(
+    messageOf(error),
+  );
+}
+
+type Refusals = readonly { said: RegExp; reason: string; fix: string }[];
+
+/** As Node says it, and programs that were started. */
+const diskRefusals: Refusals = [
+  {
+    said: /ENOSPC|No space left on device|Out of diskspace/i,
+    reason: 'the disk of the server is full',
+    fix: 'on the server: df -h and df -i say whether bytes or inodes are used up',
+  },
+  {
+    said: /EROFS|Read-only file system/i,
+    reason: 'the disk of the server is read-only',
+    fix: 'on the server: dmesg says why; remount it, or replace the disk',
+  },
+  {
+    said: /\bEIO\b|Input\/output error/i,
+    reason: 'the disk of the server gives errors',
+    fix: 'on the server: dmesg says which; replace the disk',
+  },
+];
+
+/** The disk does not take what is written there: why, and what to do. */
+export function diskRefusal(error: unknown): { reason: string; fix: string } | undefined {
+  return diskRefusals.find(({ said }) => said.test(messageOf(error)));
+}
+
+const refusals: Refusals = [
+  {
+    said: /^OOM /m,
+    reason: 'Redis is full (maxmemory)',
+    fix: 'give it more memory: maxmemory in redis.conf',
+  },
+  {
+    said: /^(READONLY|NOREPLICAS) /m,
+    reason: 'Redis may only be read: it is a replica now',
+    fix: 'make it the master again, or check GANTRY_REDIS_URL',
+  },
+  { said: /^MISCONF /m, reason: 'Redis cannot write to its disk', fix: 'free space where its data are' },
+  {
+    said: /^(NOAUTH|WRONGPASS|NOPERM) /m,
+    reason: 'Redis refuses our password',
+    fix: 'check the password in GANTRY_REDIS_URL',
+  },
+];
+
+/** Redis answers, but does not do what it is told: why, as far as that can be mended. */
+export function redisRefusal(error: unknown): { reason: string; fix: string } | undefined {
+  const { previousErrors = [] } = (error ?? {}) as { previousErrors?: readonly unknown[] };
+  const said = [error, ...previousErrors].map(messageOf).join('\n');
+  return refusals.find((refusal) => refusal.said.test(said));
 }

@@ -15,10 +15,19 @@ export type MeasuredParts = {
   queue: DeployQueue;
   router: HttpAndTcpRouter;
   events: StoreEvents;
+  lastBackup: () => Promise<Date | undefined>;
 };
 
 /** The numbers of this server, and those that workers tell it. */
-export function serverMetrics({ config, apps, deployments, queue, router, events }: MeasuredParts): Metrics {
+export function serverMetrics({
+  config,
+  apps,
+  deployments,
+  queue,
+  router,
+  events,
+  lastBackup,
+}: MeasuredParts): Metrics {
   const metrics = new Metrics({
     version: version(),
     desired: async () => {
@@ -26,6 +35,7 @@ export function serverMetrics({ config, apps, deployments, queue, router, events
       return all.filter((deployment) => deployment !== undefined);
     },
     workers: () => queue.workers(),
+    lastBackup,
     freeBytes: () => freeBytes(config.dataDir),
     responses: () => router.responses(),
     requestTimes: () => router.requestTimes(),

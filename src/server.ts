@@ -3,13 +3,14 @@ import { createServer, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { type Authenticate, createAuthenticator, type Refusal } from './access/authenticator.ts';
-import { createApi, isRedisTrouble } from './api/api.ts';
+import { createApi } from './api/api.ts';
 import { appUrl, type Config, dataPaths } from './config.ts';
 import { type Account, canDeploy, canRead } from './domain/account.ts';
 import type { AppName } from './domain/app.ts';
 import type { RecordAudit } from './domain/audit.ts';
 import { clientAddress } from './domain/client-address.ts';
-import { UserError } from './errors.ts';
+import { allApps } from './domain/outgoing-webhook.ts';
+import { isRedisTrouble, redisRefusal } from './errors.ts';
 import { BranchKeeper } from './git/branch-keeper.ts';
 import { DeletedApps } from './git/deleted-apps.ts';
 import { deployAgain } from './git/deploy-again.ts';
@@ -24,7 +25,7 @@ import { receivePushes } from './git/receive.ts';
 import { Repositories } from './git/repositories.ts';
 import { retry } from './git/retry.ts';
 import { rollBack } from './git/roll-back.ts';
-import { diskCheck, type ReadinessCheck, readiness } from './health/readiness.ts';
+import { assertDiskTakes, diskCheck, type ReadinessCheck, readiness } from './health/readiness.ts';
 import type { Logger } from './logger.ts';
 import { CronSchedule } from './queue/cron-schedule.ts';
 import { deployImage, requestImage } from './queue/deploy-image.ts';
@@ -41,6 +42,7 @@ import { AppDeletions } from './store/app-deletions.ts';
 import { AppLogReader } from './store/app-log-reader.ts';
 import { AppStore } from './store/app-store.ts';
 import { AuditLog } from './store/audit-log.ts';
+import { lastBackup } from './store/backup-notes.ts';
 import { DeploymentStore } from './store/deployment-store.ts';
 import { DomainStore } from './store/domain-store.ts';
 import { InstanceStore } from './store/instance-store.ts';
@@ -48,13 +50,23 @@ import { LogReader } from './store/log-reader.ts';
 import { NetworkPolicyStore } from './store/network-policy-store.ts';
 import { Outbox } from './store/outbox.ts';
 import { OutgoingStore } from './store/outgoing-store.ts';
-import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store/redis.ts';
+import { overOutage } from './store/over-outage.ts';
+import {
+  assertWritable,
+  checkRedis,
+  hastyRedis,
+  patientRedis,
+  queueUnavailable,
+  type RedisAddress,
+  storeRefusal,
+} from './store/redis.ts';
 import { ReleaseStore } from './store/release-store.ts';
 import { RouteStore } from './store/route-store.ts';
 import { loadSealer } from './store/sealing.ts';
 import { ServiceStore } from './store/service-store.ts';
+import { StoreEpoch } from './store/store-epoch.ts';
 import { StoreEvents } from './store/store-events.ts';
-import { checkStoreId } from './store/store-id.ts';
+import { checkStoreId, ownStore } from './store/store-id.ts';
 import { StreamWatch } from './store/stream-watch.ts';
 import { TaskStore } from './store/task-store.ts';
 import { TcpPortStore } from './store/tcp-port-store.ts';
@@ -94,8 +106,16 @@ export async function startServer(
   };
   const patient = keep(patientRedis(redisAddress));
   for (const warning of await checkRedis(patient)) logger.warn(warning);
-  await checkStoreId(patient, paths.storeId);
+  const storeId = await checkStoreId(patient, paths);
   const hasty = keep(hastyRedis(redisAddress));
+  const assertOwnStore = ownStore(hasty, storeId, paths);
+  const epoch = new StoreEpoch({
+    redis: hasty,
+    id: storeId,
+    file: paths.storeEpoch,
+    assertOwnStore,
+    onTrouble: (err) => logger.debug({ err }, 'how far the store has come is not noted'),
+  });
   const sealer = loadSealer(paths.keys, true);
 
   // What people wait for fails fast when Redis is away; what works in the background waits for it.
@@ -112,6 +132,7 @@ export async function startServer(
   const events = new StoreEvents(keep(patientRedis(redisAddress)));
   await events.start();
   await ready(hasty);
+  epoch.start();
   const audit = new AuditLog(hasty);
   const recordAudit: RecordAudit = (entry) =>
     audit
@@ -128,13 +149,22 @@ export async function startServer(
     logger,
   });
   await router.start();
-  const metrics = serverMetrics({ config, apps, deployments, queue, router, events });
+  const metrics = serverMetrics({
+    config,
+    apps,
+    deployments,
+    queue,
+    router,
+    events,
+    lastBackup: () => lastBackup(hasty),
+  });
   const hostsOf = (app: AppName): string[] => [`${app}.${config.domain}`];
   const agent = new RouteAgent({
     id: 'main',
     router,
     routes,
     events,
+    assertOwnStore: ownStore(patient, storeId, paths),
     hostsOf,
     drainTimeoutMs: config.drainTimeoutMs,
     onSwapFailures: (requests) => metrics.failedInSwap(requests),
@@ -145,12 +175,16 @@ export async function startServer(
   const repositories = new Repositories(paths.repositories);
   await repositories.removeUnused(async (app) => (await apps.get(app)) !== undefined);
   const branches = new BranchKeeper(repositories, logger);
-  const authenticate = createAuthenticator(tokens);
+  const authenticate = createAuthenticator(tokens, assertOwnStore);
   const addressOf = ({ socket, headers }: IncomingMessage): string =>
     clientAddress(socket.remoteAddress ?? '', headers['x-forwarded-for']?.toString(), config.trustedProxies);
   const hastyRoutes = new RouteStore(hasty);
   const checks: Record<string, ReadinessCheck> = {
-    redis: async () => void (await hasty.ping()),
+    redis: async () => {
+      await assertOwnStore();
+      await assertWritable(hasty);
+      return undefined;
+    },
     worker: async () => ((await queue.workers()) > 0 ? undefined : 'no worker takes deployments'),
     router: async () =>
       (await hastyRoutes.hasLivingRouter()) ? undefined : 'no router does what it is told',
@@ -164,6 +198,7 @@ export async function startServer(
     logger,
     authenticate: (credentials, address) =>
       authenticatePusher(
+        hasty,
         counting(authenticate, () => metrics.authFailed('git')),
         credentials?.password,
         address,
@@ -173,11 +208,14 @@ export async function startServer(
     may: (account, app, action) => (action === 'read' ? canRead : canDeploy)(account, app),
     appExists: async (app) => (await apps.get(app)) !== undefined,
     ensureReady: async (app) => {
-      await ensureQueue(hasty);
+      await assertDiskTakes(config.dataDir); // Redis ends on a full disk, which then is the reason
+      await assertWritable(hasty);
       const live = (await apps.get(app))?.live;
-      const deployment = live === undefined ? undefined : await deployments.get(app, live);
+      if (live === undefined) return branches.withdraw(app);
+      const deployment = await deployments.get(app, live);
       // Git decides on the branch as it sees it what there is to push.
-      if (deployment?.state === 'live') await branches.follow(deployment);
+      if (deployment?.state === 'live')
+        await branches.follow(deployment, async () => (await apps.get(app))?.live === live);
     },
   });
   const hookSocket = new HookSocket({
@@ -187,12 +225,15 @@ export async function startServer(
     receivePush: receivePushes({
       apps,
       releases,
-      deployments,
+      request: (asked) => overOutage(() => deployments.request(asked)),
+      // What was accepted is followed to its end, however long Redis is away.
+      deployments: new DeploymentStore(patient),
       queue,
       logs,
       repositories,
       branches,
       recordAudit,
+      logger,
     }),
   });
   await hookSocket.listen();
@@ -209,7 +250,7 @@ export async function startServer(
     if (event.kind !== 'ended') return;
     void finished.putAway(event.app, event.number);
   });
-  void finished.putAllAway();
+  finished.start();
 
   const goBack = rollBack({ apps, deployments, releases, queue });
   const webhooks = new WebhookStore(hasty, sealer);
@@ -286,6 +327,12 @@ export async function startServer(
     logger,
   });
 
+  // A restored store, or one of an older version, has no queue; what was to be sent is in it all the same.
+  const resumeNotices = async (): Promise<void> => {
+    if (await noticeQueue.isEmpty())
+      await notifier.resume([allApps, ...(await apps.list()).map(({ name }) => name)]);
+  };
+
   // A server may have died between a link and its schedule.
   const matchPolls = async (): Promise<void> => {
     for (const { name } of await apps.list()) await polls.set(name, (await webhooks.get(name))?.pollSeconds);
@@ -303,6 +350,7 @@ export async function startServer(
       metrics.delivered(delivery.provider, answer.body.state);
       return answer;
     },
+    storeRefusal: (error) => storeRefusal(hasty, error),
     tokenInAddress,
     redeliver: async (app, id) => receiver.redeliver(app, id),
     apps,
@@ -356,12 +404,14 @@ export async function startServer(
   notifier.start();
   noticeWorker.start();
   pollWorker.start();
+  void resumeNotices().catch((err: unknown) => logger.warn({ err }, 'events that wait may wait longer'));
   void matchPolls().catch((err: unknown) => logger.warn({ err }, 'polls go on as they were'));
   logger.info({ port: config.port, httpPort: config.httpPort }, 'server started');
 
   return {
     stop: async () => {
       stopListening();
+      finished.stop();
       branches.close();
       // First the hooks: they tell each pusher that the server restarts, before its connection is cut.
       await hookSocket.close();
@@ -370,6 +420,7 @@ export async function startServer(
       await Promise.all([notifier.stop(), noticeWorker.close(), pollWorker.close(), deletedApps.stop()]);
       await agent.stop();
       await router.close();
+      await epoch.stop();
       watch.close();
       events.close();
       const queues = [queue, taskQueue, cron, noticeQueue, polls];
@@ -390,6 +441,7 @@ function counting(authenticate: Authenticate, onRefusal: () => void): Authentica
 }
 
 async function authenticatePusher(
+  redis: Redis,
   authenticate: Authenticate,
   secret: string | undefined,
   address: string,
@@ -397,24 +449,8 @@ async function authenticatePusher(
   try {
     return await authenticate(secret, address);
   } catch (error) {
-    throw isRedisTrouble(error) ? queueUnavailable() : error;
+    throw isRedisTrouble(error) || redisRefusal(error) ? queueUnavailable(redis, error) : error;
   }
-}
-
-async function ensureQueue(redis: Redis): Promise<void> {
-  try {
-    await redis.ping();
-  } catch {
-    throw queueUnavailable();
-  }
-}
-
-function queueUnavailable(): UserError {
-  return new UserError(
-    'QUEUE_UNAVAILABLE',
-    'the deploy queue is unavailable; running apps are not affected',
-    'try again in a minute',
-  );
 }
 
 /**

@@ -9,6 +9,7 @@ const src = fileURLToPath(new URL('../src', import.meta.url));
 const allowed: Record<string, { values: string[]; types?: string[] }> = {
   domain: { values: [] },
   'config.ts': { values: ['domain'] },
+  'failpoint.ts': { values: [], types: ['domain'] },
   docker: { values: ['domain'] },
   store: { values: ['domain'] },
   router: { values: ['domain'], types: ['store'] },
@@ -22,6 +23,7 @@ const allowed: Record<string, { values: string[]; types?: string[] }> = {
   access: { values: ['domain'], types: ['store'] },
   webhooks: { values: ['domain'], types: ['store'] },
   health: { values: ['domain'] },
+  backup: { values: ['domain'], types: ['store', 'git'] },
   api: { values: ['domain'], types: ['store', 'access', 'health'] },
   doctor: { values: ['domain', 'docker', 'store', 'router', 'deploy'], types: ['api/contract.ts'] },
   commands: { values: ['domain'], types: ['api/contract.ts'] },
@@ -33,15 +35,32 @@ const roots = [
   'cli.ts',
   'server.ts',
   'worker.ts',
-  'deploy-tools.ts',
+  'worker/deploy-tools.ts',
+  'worker/guests.ts',
+  'worker/serving.ts',
+  'worker/stores.ts',
+  'worker/sweeper.ts',
   'server-metrics.ts',
   'commands/start.ts',
   'commands/run-part.ts',
   'commands/down.ts',
   'commands/cache.ts',
+  'commands/backup.ts',
+  'commands/restore.ts',
+  'commands/accept-old-store.ts',
+  'commands/end-all.ts',
+  'commands/open-store.ts',
   'commands/doctor.ts',
 ];
-const everywhere = ['config.ts', 'errors.ts', 'hints.ts', 'logger.ts', 'timeout-signal.ts', 'version.ts'];
+const everywhere = [
+  'config.ts',
+  'errors.ts',
+  'failpoint.ts',
+  'hints.ts',
+  'logger.ts',
+  'timeout-signal.ts',
+  'version.ts',
+];
 
 type Import = { from: string; to: string; isType: boolean };
 

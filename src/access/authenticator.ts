@@ -15,8 +15,10 @@ const rememberedTokens = 1000;
 /** Who asks, for git and the API alike. Wrong tokens are slowed down per address and per token. */
 export function createAuthenticator(
   tokens: TokenStore,
-  failures: FailedLogins = new FailedLogins(),
+  /** Throws when Redis is not the store any more, which is no reason to call a token wrong; one that is right is of no use then. */
+  assertOwnStore: () => Promise<void>,
 ): Authenticate {
+  const failures = new FailedLogins();
   /** Hashes of tokens that were right. Somebody who guesses behind the same proxy must not lock out who is known. */
   const good = new Set<string>();
 
@@ -28,7 +30,9 @@ export function createAuthenticator(
     if (waitMs > 0) return tooMany(address, waitMs);
     let account: Account | Refusal | undefined;
     try {
-      account = await check(tokens, secret);
+      const answer = await check(tokens, secret);
+      await assertOwnStore();
+      account = answer;
     } finally {
       // A store that does not answer says nothing about the token.
       failures.settle(sources, account !== undefined && 'refused' in account);

@@ -1,13 +1,13 @@
 const free = 5;
 const longestWaitMs = 60_000;
 const forgottenAfterMs = 15 * 60_000;
+/** Tries of one source that nobody knows the end of yet. */
+const mostAtOnce = 100;
 
 type Record = {
   failures: number;
   lastAt: number;
   blockedUntil: number;
-  /** Once there were failures, one try at a time: many at once would all come before the first one counts. */
-  isTrying: boolean;
 };
 
 /**
@@ -16,6 +16,8 @@ type Record = {
  */
 export class FailedLogins {
   readonly #records = new Map<string, Record>();
+  /** How many tries of each source were admitted and have not ended. */
+  readonly #trying = new Map<string, number>();
   readonly #capacity: number;
   readonly #now: () => number;
 
@@ -28,24 +30,30 @@ export class FailedLogins {
     return this.#records.size;
   }
 
-  /** Milliseconds to wait; 0 admits the try, and `settle` has to follow. */
+  /**
+   * Milliseconds to wait; 0 admits the try, and `settle` has to follow. Once there were failures one try at a time is
+   * admitted: many at once would all come before the first one counts.
+   */
   admit(sources: readonly string[]): number {
     const now = this.#now();
-    const known = sources.flatMap((source) => this.#find(source, now) ?? []);
-    const waits = known.map(({ blockedUntil, failures, isTrying }) =>
-      blockedUntil > now ? blockedUntil - now : failures >= free && isTrying ? 1000 : 0,
-    );
+    const waits = sources.map((source) => {
+      const { failures = 0, blockedUntil = 0 } = this.#find(source, now) ?? {};
+      if (blockedUntil > now) return blockedUntil - now;
+      return (this.#trying.get(source) ?? 0) >= (failures >= free ? 1 : mostAtOnce) ? 1000 : 0;
+    });
     const wait = Math.max(0, ...waits);
-    if (wait === 0) for (const record of known) record.isTrying = true;
+    if (wait === 0)
+      for (const source of sources) this.#trying.set(source, (this.#trying.get(source) ?? 0) + 1);
     return wait;
   }
 
   settle(sources: readonly string[], hasFailed: boolean): void {
     const now = this.#now();
     for (const source of sources) {
-      const record = this.#find(source, now);
-      if (record) record.isTrying = false;
-      if (hasFailed) this.#count(source, record?.failures ?? 0, now);
+      const left = (this.#trying.get(source) ?? 1) - 1;
+      if (left > 0) this.#trying.set(source, left);
+      else this.#trying.delete(source);
+      if (hasFailed) this.#count(source, this.#find(source, now)?.failures ?? 0, now);
     }
   }
 
@@ -54,7 +62,7 @@ export class FailedLogins {
     const wait = failures < free ? 0 : Math.min(1000 * 2 ** (failures - free), longestWaitMs);
     // The end of the map is what failed last.
     this.#records.delete(source);
-    this.#records.set(source, { failures, lastAt: now, blockedUntil: now + wait, isTrying: false });
+    this.#records.set(source, { failures, lastAt: now, blockedUntil: now + wait });
     if (this.#records.size <= this.#capacity) return;
     for (const oldest of this.#records.keys()) {
       this.#records.delete(oldest);

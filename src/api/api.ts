@@ -7,7 +7,7 @@ import type { Authenticate } from '../access/authenticator.ts';
 import type { Account } from '../domain/account.ts';
 import type { RecordAudit } from '../domain/audit.ts';
 import { parseCredentials } from '../domain/credentials.ts';
-import { messageOf, UserError } from '../errors.ts';
+import { isRedisTrouble, messageOf, UserError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { AnswerStore } from '../store/answer-store.ts';
 import { type AppLogRoutesDeps, appLogRoutes } from './app-log-routes.ts';
@@ -59,6 +59,8 @@ export type ApiDeps = AppRoutesDeps &
     /** Calls it when a token was taken back; returns what ends that. */
     onRevoked: (look: () => void) => () => void;
     answers: AnswerStore;
+    /** Why Redis did not do what was asked for, when it is its own trouble. */
+    storeRefusal: (error: unknown) => { reason: string; fix: string } | undefined;
     /** Where a request comes from. */
     addressOf: (request: IncomingMessage) => string;
     /** Makes the one http.Server; git requests are answered before they get here. */
@@ -100,9 +102,9 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
       'request',
     );
   });
-  api.setErrorHandler((error, request, reply) => sendProblem(deps.logger, error, request, reply));
+  api.setErrorHandler((error, request, reply) => sendProblem(deps, error, request, reply));
   api.setNotFoundHandler((request, reply) =>
-    sendProblem(deps.logger, new UserError('NOT_FOUND', 'there is nothing at this address'), request, reply),
+    sendProblem(deps, new UserError('NOT_FOUND', 'there is nothing at this address'), request, reply),
   );
 
   api.decorateRequest('problem');
@@ -158,8 +160,17 @@ async function authenticate(
   throw new UserError(code, answer.refused, answer.hint, answer.retryAfter);
 }
 
-function sendProblem(logger: Logger, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const problem = { ...toProblem(error), instance: request.url.split('?')[0] ?? '', requestId: request.id };
+function sendProblem(
+  { logger, storeRefusal }: Pick<ApiDeps, 'logger' | 'storeRefusal'>,
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  const problem = {
+    ...toProblem(error, storeRefusal(error)),
+    instance: request.url.split('?')[0] ?? '',
+    requestId: request.id,
+  };
   request.problem = problem.code;
   if (problem.status >= 500) logger.error({ err: error, request_id: request.id }, 'request failed');
   if (problem.status === 401) void reply.header('www-authenticate', 'Bearer');
@@ -168,7 +179,10 @@ function sendProblem(logger: Logger, error: unknown, request: FastifyRequest, re
   void reply.status(problem.status).type(problemType).send(JSON.stringify(problem));
 }
 
-function toProblem(error: unknown): Omit<z.infer<typeof problemShape>, 'instance' | 'requestId'> {
+function toProblem(
+  error: unknown,
+  refusal: ReturnType<ApiDeps['storeRefusal']>,
+): Omit<z.infer<typeof problemShape>, 'instance' | 'requestId'> {
   if (error instanceof UserError) {
     const { title, status, message, code, hint } = error;
     return { title, status, detail: message, code, ...(hint !== undefined && { hint }) };
@@ -176,12 +190,13 @@ function toProblem(error: unknown): Omit<z.infer<typeof problemShape>, 'instance
   const status = (error as { statusCode?: number }).statusCode ?? 500;
   if (status < 500)
     return { title: 'the request is not valid', status, detail: messageOf(error), code: 'INVALID' };
-  if (isRedisTrouble(error)) {
+  if (refusal || isRedisTrouble(error)) {
     return {
       title: 'the store is unavailable',
       status: 503,
-      detail: 'Redis does not answer; running apps are not affected',
+      detail: `${refusal?.reason ?? 'Redis does not answer'}; running apps are not affected`,
       code: 'QUEUE_UNAVAILABLE',
+      ...(refusal && { hint: refusal.fix }),
     };
   }
   return {
@@ -190,10 +205,4 @@ function toProblem(error: unknown): Omit<z.infer<typeof problemShape>, 'instance
     detail: 'the log of the server says more',
     code: 'INTERNAL',
   };
-}
-
-export function isRedisTrouble(error: unknown): boolean {
-  return /Command timed out|Connection is closed|isn't writeable|max retries per request|ECONNREFUSED|ENOENT.*redis/i.test(
-    messageOf(error),
-  );
 }

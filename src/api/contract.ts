@@ -95,6 +95,8 @@ export const deploymentShape = z.object({
   supersededBy: z.number().nullable(),
   /** The release a rollback brings back. */
   rollbackTo: z.number().nullable(),
+  /** How its release ended soon after it went live, and what became of that. */
+  crash: z.string().nullable(),
   /** Against the release before; `null` until it begins. */
   env: envChangesShape.nullable(),
   /** How often a worker began it. */
@@ -145,6 +147,8 @@ export const releaseShape = z.object({
   env: envChangesShape.nullable(),
   createdAt: z.string(),
   live: z.boolean(),
+  /** Soon after it went live. */
+  crashed: z.boolean(),
   /** Heroku's name: its image is kept, and it is not the live one. */
   eligible_for_rollback: z.boolean(),
 });
@@ -225,8 +229,9 @@ export const instancesShape = z.object({
     z.object({
       instance: z.number(),
       release: z.number(),
-      state: z.enum(['starting', 'running', 'unhealthy', 'draining', 'exited']),
-      /** Why it is unhealthy or has exited. */
+      /** `missing`: it should serve, and is not there. */
+      state: z.enum(['starting', 'running', 'unhealthy', 'draining', 'exited', 'missing']),
+      /** Why it is unhealthy, has exited or is missing. */
       detail: z.string().nullable(),
       since: z.string().nullable(),
       /** Bytes. */
@@ -327,6 +332,8 @@ export const statusShape = z.object({
   /** Deployments. */
   running: z.number(),
   queued: z.number(),
+  /** Apps of which not all serves that should, of those that who asks may see. */
+  troubles: z.array(z.object({ app: z.string(), reason: z.string() })),
 });
 
 /** RFC 9457, with our stable code and what to do about it. */

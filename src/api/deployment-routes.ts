@@ -6,7 +6,7 @@ import type { Deployment } from '../domain/deployment.ts';
 import { type ImageReference, parseImageReference } from '../domain/image-reference.ts';
 import { UserError } from '../errors.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
-import type { LogReader } from '../store/log-reader.ts';
+import type { LogChunk, LogReader } from '../store/log-reader.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
 import {
   acceptedShape,
@@ -43,6 +43,7 @@ const listQuery = pageQuery.extend({
 
 /** Deployments of an app and their logs. */
 export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsyncZod {
+  const find = askedOnce((app, number) => deps.deployments.get(app, number));
   return async (api) => {
     api.get(
       '/apps/:app/deployments',
@@ -126,7 +127,9 @@ export function deploymentRoutes(deps: DeploymentRoutesDeps): FastifyPluginAsync
         const { account, params } = request;
         const app = await requireApp(deps, account, params.app);
         if (!(await deps.deployments.get(app.name, params.number))) throw notFound(params.number);
-        await sendLog(request, reply, (signal) => deps.logs.follow(app.name, params.number, signal));
+        await sendLog(request, reply, (signal) =>
+          withCrash(deps.logs.follow(app.name, params.number, signal), () => find(app.name, params.number)),
+        );
         return reply;
       },
     );
@@ -172,6 +175,41 @@ function secondsBetween(from: Date, to: Date): number {
   return Math.max(0, to.getTime() - from.getTime()) / 1000;
 }
 
+type Find = (app: AppName, number: number) => Promise<Deployment | undefined>;
+
+/** Thousands who follow a log come to its end at the same time; so many questions at once would take too long. */
+function askedOnce(find: Find): Find {
+  const asked = new Map<string, ReturnType<Find>>();
+  return (app, number) => {
+    const name = `${app} ${number}`;
+    const known = asked.get(name);
+    if (known) return known;
+    const asking = find(app, number)
+      .catch(() => find(app, number))
+      .finally(() => asked.delete(name));
+    asked.set(name, asking);
+    return asking;
+  };
+}
+
+/** What became of a release is known after its log has ended. */
+async function* withCrash(
+  chunks: AsyncIterable<LogChunk>,
+  find: () => Promise<Deployment | undefined>,
+): AsyncGenerator<LogChunk> {
+  for await (const chunk of chunks) {
+    const crash = 'end' in chunk ? (await find())?.crash : undefined;
+    if (crash)
+      yield {
+        lines: [
+          { kind: 'error', text: `it ${crash.reason}` },
+          ...crash.lastLines.map((line) => ({ kind: 'output' as const, text: `  ${line}` })),
+        ],
+      };
+    yield chunk;
+  }
+}
+
 function describe(deployment: Deployment): z.infer<typeof deploymentShape> {
   const { number, state, trigger, commit, pull, subject, branch, by, runs } = deployment;
   const { step, reason, supersededBy, rollbackTo, createdAt, startedAt, endedAt } = deployment;
@@ -189,6 +227,7 @@ function describe(deployment: Deployment): z.infer<typeof deploymentShape> {
     reason: reason ?? null,
     supersededBy: supersededBy ?? null,
     rollbackTo: rollbackTo ?? null,
+    crash: deployment.crash?.reason ?? null,
     env: describeEnvChanges(deployment.envChanges),
     runs,
     createdAt: createdAt.toISOString(),

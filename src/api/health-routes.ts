@@ -1,4 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { canRead } from '../domain/account.ts';
+import { showTrouble } from '../domain/app.ts';
 import type { DeploymentState } from '../domain/deployment.ts';
 import type { Metrics } from '../health/metrics.ts';
 import type { Readiness } from '../health/readiness.ts';
@@ -33,7 +35,7 @@ export function healthRoutes(deps: HealthRoutesDeps): FastifyPluginAsyncZod {
     api.get(
       '/api/v1/status',
       { config: { right: 'token' }, schema: { response: { 200: statusShape } } },
-      async () => {
+      async ({ account }) => {
         const all = await apps.list();
         const [{ isReady }, ...wanted] = await Promise.all([
           readiness(),
@@ -47,6 +49,9 @@ export function healthRoutes(deps: HealthRoutesDeps): FastifyPluginAsyncZod {
           apps: all.length,
           running: inState('running'),
           queued: inState('queued'),
+          troubles: all
+            .filter(({ name }) => canRead(account, name))
+            .flatMap(({ name, trouble }) => (trouble ? [{ app: name, reason: showTrouble(trouble) }] : [])),
         };
       },
     );

@@ -71,12 +71,7 @@ export function lifecycleRoutes(deps: LifecycleRoutesDeps): FastifyPluginAsyncZo
         if (app.live === undefined)
           throw new UserError('CONFLICT', `${app.name} has nothing live to start`, 'git push clever main');
         if (!app.stopped) return reply.status(200).send({ number: app.live, started: false });
-        // What is on its way starts the app as well, and is newer.
-        const desired = await deps.deployments.desired(app.name);
-        const number =
-          desired && !isFinal(desired.state)
-            ? desired.number
-            : await deps.deployAgain(app, { kind: 'start', noCache: false, by: account.name });
+        const number = await startStopped(deps, app, account.name);
         return reply
           .status(202)
           .header('location', `/api/v1/apps/${app.name}/deployments/${number}`)
@@ -84,4 +79,16 @@ export function lifecycleRoutes(deps: LifecycleRoutesDeps): FastifyPluginAsyncZo
       },
     );
   };
+}
+
+/** The number of the deployment that brings a stopped app back. */
+export async function startStopped(
+  { deployments, deployAgain }: Pick<LifecycleRoutesDeps, 'deployments' | 'deployAgain'>,
+  app: App,
+  by: string,
+): Promise<number> {
+  const desired = await deployments.desired(app.name);
+  // What is on its way starts the app as well, and is newer; but what the stop met ends with it.
+  const isComing = desired && !isFinal(desired.state) && !desired.isToCancel && !desired.switched;
+  return isComing ? desired.number : deployAgain(app, { kind: 'start', noCache: false, by });
 }

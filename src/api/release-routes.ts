@@ -77,6 +77,7 @@ function describe(app: App, release: Release): z.infer<typeof releaseShape> {
     env: describeEnvChanges(release.envChanges),
     createdAt: createdAt.toISOString(),
     live: app.live === number,
+    crashed: release.hasCrashed,
     eligible_for_rollback: isKept && app.live !== number,
   };
 }

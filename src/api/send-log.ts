@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeaders } from 'node:http';
+import { setImmediate } from 'node:timers/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { UserError } from '../errors.ts';
 import type { LogChunk } from '../store/log-reader.ts';
@@ -44,11 +45,17 @@ export async function sendLog<End>(
   let number = 0;
   try {
     for await (const chunk of follow(gone.signal, seen)) {
-      const records: LogRecord[] =
+      const bytes =
         'end' in chunk
-          ? [{ id: endId, end: chunk.end }]
-          : chunk.lines.map((line) => ({ id: (number += 1), ...line })).filter(({ id }) => id > seen);
-      if (!reply.raw.write(records.map(show).join(''))) await drained(reply.raw, gone.signal);
+          ? Buffer.from(show({ id: endId, end: chunk.end }))
+          : encodedOnce(chunk.lines, `${number} ${seen} ${isEvents}`, (line, index) => {
+              const record = { id: number + 1 + index, ...line };
+              return record.id > seen ? show(record) : '';
+            });
+      if ('lines' in chunk) number += chunk.lines.length;
+      if (bytes.length > 0 && !reply.raw.write(bytes)) await drained(reply.raw, gone.signal);
+      // Thousands may be given the same at the same time; what else the server does has its turn in between.
+      await setImmediate();
     }
   } catch {
     // Either the reader went away or Redis did; a reader that misses the end record knows that it has to ask again.
@@ -56,6 +63,21 @@ export async function sendLog<End>(
     clearInterval(alive);
   }
   reply.raw.end();
+}
+
+const encodings = new WeakMap<readonly object[], Map<string, Buffer>>();
+
+/** Of lines that many read at the same time there is one copy on its way to all of them. */
+function encodedOnce<Line extends object>(
+  lines: readonly Line[],
+  how: string,
+  show: (line: Line, index: number) => string,
+): Buffer {
+  const known = encodings.get(lines) ?? new Map<string, Buffer>();
+  encodings.set(lines, known);
+  const bytes = known.get(how) ?? Buffer.from(lines.map(show).join(''));
+  known.set(how, bytes);
+  return bytes;
 }
 
 function lastSeen({ headers, query }: FastifyRequest): number | typeof endId {

@@ -74,8 +74,10 @@ export function serviceCopyRoutes(deps: ServiceCopyRoutesDeps): FastifyPluginAsy
         const found = isDone ? await stat(file).catch(() => undefined) : undefined;
         if (!found)
           throw new UserError('NOT_FOUND', 'there is no such backup, or it was fetched', 'make another one');
-        // Whoever has all of it needs it no more.
-        reply.raw.once('finish', () => void rm(file, { force: true }).catch(() => {}));
+        // Whoever has all of it needs it no more. Who leaves right after the last byte is gone before "finish".
+        reply.raw.once('close', () => {
+          if (reply.raw.writableEnded) void rm(file, { force: true }).catch(() => {});
+        });
         return reply.header('content-length', found.size).type(archiveType).send(createReadStream(file));
       },
     );

@@ -32,6 +32,26 @@ export function addServerCommands(program: Command): void {
       (await import('../commands/down.ts')).down(options),
     );
   program
+    .command('backup')
+    .description('everything of this Gantry but its key into a file (-: standard output), while it runs')
+    .argument('<file>')
+    .option('--key <file>', 'also write the key, without which nothing can be restored, into this file')
+    .action(async (file: string, options: { key?: string }) =>
+      (await import('../commands/backup.ts')).backUp(file, options),
+    );
+  program
+    .command('restore')
+    .description('a backup into an empty data folder; gantry start then brings the apps back')
+    .argument('<file>', 'what gantry backup wrote (-: standard input)')
+    .requiredOption('--key <file>', 'the key that was kept apart from it')
+    .action(async (file: string, options: { key: string }) =>
+      (await import('../commands/restore.ts')).restore(file, options),
+    );
+  program
+    .command('accept-old-store')
+    .description('after an older state of Redis was put back by hand: go on with it, as after gantry restore')
+    .action(async () => (await import('../commands/accept-old-store.ts')).acceptOldStore());
+  program
     .command('demo')
     .description('deploy a small app twice and show it')
     .action(async () => (await import('../commands/demo.ts')).demo());

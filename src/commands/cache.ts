@@ -1,6 +1,5 @@
-import { createReadStream, createWriteStream } from 'node:fs';
-import { readFile, rename, rm } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
+import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { dataPaths, readConfig } from '../config.ts';
 import { DockerodeEngine } from '../docker/dockerode-engine.ts';
@@ -10,6 +9,7 @@ import { labels } from '../domain/container.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { messageOf } from '../errors.ts';
 import { ApiError, UsageError } from './exit-code.ts';
+import { writeWhole } from './write-whole.ts';
 
 /** The images of an app on the engine of this machine; only who may use that engine and read our data folder can do this. */
 type Images = { engine: DockerodeEngine; storeId: string; app: AppName; repository: string };
@@ -92,17 +92,6 @@ async function removeForeign({ engine, storeId, app, repository }: Images, names
     .filter((tag) => names.includes(tag));
   for (const tag of wrong) await engine.removeImage(tag);
   return wrong;
-}
-
-async function writeWhole(archive: Readable, file: string): Promise<void> {
-  const part = `${file}.part`;
-  try {
-    await pipeline(archive, createWriteStream(part, { mode: 0o600 }));
-    await rename(part, file);
-  } catch (error) {
-    await rm(part, { force: true });
-    throw error;
-  }
 }
 
 /** `v1, v2` */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { acceptedShape, rollbackShape } from '../api/contract.ts';
 import { appName, call, oneOf } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';
@@ -45,9 +46,20 @@ export function readNumber(text: string): string {
   return number;
 }
 
+/** Redis is started anew within this. */
+const outageLimitMs = 15_000;
+
+/** It is accepted: a store that is away for a moment, so that its log cannot be asked for, does not end that. */
 export async function followDeploy(app: string, number: number, options: Options): Promise<void> {
   if (options.detach) return console.log(`deploy #${number} is queued`);
-  await showLog({ app: decodeURIComponent(app), deploy: String(number) }).catch((error: unknown) => {
-    throw error instanceof ApiError && error.status === 0 ? connectionBroke(app, String(number)) : error;
-  });
+  const deadline = performance.now() + outageLimitMs;
+  for (;;) {
+    try {
+      return await showLog({ app: decodeURIComponent(app), deploy: String(number) });
+    } catch (error) {
+      if (!(error instanceof ApiError) || (error.status !== 0 && error.status !== 503)) throw error;
+      if (error.status === 0 || performance.now() > deadline) throw connectionBroke(app, String(number));
+      await sleep(250);
+    }
+  }
 }

@@ -28,7 +28,7 @@ export async function listDeploys(options: { app?: string; limit?: string; json?
       deployment.by,
       deployment.createdAt,
       secondsOf(deployment.took),
-      deployment.reason ?? deployment.subject,
+      deployment.crash ?? deployment.reason ?? deployment.subject,
     ]),
   );
 }
@@ -53,6 +53,7 @@ function rows(deployment: ShownDeployment): [string, string][] {
     ['state', state],
     ['step', step],
     ['reason', reason],
+    ['then', deployment.crash],
     ['by newer', supersededBy === null ? null : `#${supersededBy}`],
     ['trigger', triggerOf(deployment)],
     ['by', by],

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { type Config, dataPaths, readConfig } from '../config.ts';
 import { DockerodeEngine } from '../docker/dockerode-engine.ts';
 import { dnsFinding, portsFinding } from '../doctor/addresses.ts';
+import { backupFinding } from '../doctor/backup.ts';
 import { diskFindings, secretsFinding } from '../doctor/data-folder.ts';
 import { engineFindings, forgottenFinding } from '../doctor/engine.ts';
 import { type Finding, fail, ok } from '../doctor/finding.ts';
@@ -58,6 +59,7 @@ async function examine(config: Config, silence: number | undefined): Promise<Fin
         diskFindings(config, facts?.storageFolder),
         clockFinding(async () => facts?.time),
         secretsFinding(config),
+        backupFinding(config),
         portsFinding(config, runs),
         dnsFinding(config),
         ...(facts ? [forgottenFinding(engine, storeId.trim())] : []),

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { dataPaths, readConfig } from '../config.ts';
 import { DockerodeEngine } from '../docker/dockerode-engine.ts';
 import { labels } from '../domain/container.ts';
@@ -17,10 +17,18 @@ export async function down(options: { apps?: boolean; deleteData?: boolean }): P
   if (!options.apps) return;
   const storeId = (await readFile(paths.storeId, 'utf8').catch(() => '')).trim();
   if (storeId === '') return;
+  // In containers a worker may run beside us, and would start again what is missing.
+  await writeFile(paths.takenDown, '');
   const engine = new DockerodeEngine({ socketPath: config.dockerSocket });
   const mark = `${labels.store}=${storeId}`;
   const repository = `gantry-${storeId.slice(0, 6)}/`;
-  for (const container of await engine.listContainers(mark)) await engine.stopAndRemove(container.id, 0);
+  // What was just being started is there the second time.
+  for (
+    let left = await engine.listContainers(mark);
+    left.length > 0;
+    left = await engine.listContainers(mark)
+  )
+    for (const container of left) await engine.stopAndRemove(container.id, 0);
   for (const image of await engine.listImages(mark, `${repository}*`)) {
     const isMade = image.labels[labels.store] === storeId;
     // What was pulled may have other names, which are somebody else's.

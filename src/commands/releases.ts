@@ -26,7 +26,8 @@ export async function listReleases(options: { app?: string; json?: boolean }): P
   );
 }
 
-function stateOf({ live, eligible_for_rollback }: z.infer<typeof releaseShape>): string {
-  if (live) return 'live';
+function stateOf({ live, crashed, eligible_for_rollback }: z.infer<typeof releaseShape>): string {
+  if (live) return crashed ? 'live, crashed' : 'live';
+  if (crashed) return 'crashed';
   return eligible_for_rollback ? 'kept' : 'image freed';
 }

@@ -3,6 +3,9 @@ import { createLogger, type Logger } from '../logger.ts';
 import type { RedisAddress } from '../store/redis.ts';
 import { RedisProcess } from '../store/redis-process.ts';
 
+/** Longer than a deployment past its switch drains what it replaced by default. */
+const longestEndMs = 60_000;
+
 /** The server alone, for compose, systemd and more machines. */
 export async function runServer(): Promise<void> {
   const { startServer } = await import('../server.ts');
@@ -24,7 +27,7 @@ async function runPart(
   const part = await start(config, redisAddress(config, logger), logger);
   const stop = untilTold();
   await stop;
-  await part.stop();
+  await inTime(part.stop(), longestEndMs);
   // Whatever library still holds a timer or a socket: everything of ours is closed.
   process.exit(0);
 }
@@ -32,6 +35,16 @@ async function runPart(
 export function redisAddress(config: Config, logger: Logger): RedisAddress {
   if (config.redisUrl) return { url: config.redisUrl };
   return { socket: new RedisProcess(dataPaths(config.dataDir).redis, logger).socket };
+}
+
+/** Nothing that is away, as a Redis that lets nobody in, may keep us from ending: what was under way is taken up by the next start. */
+export async function inTime(ending: Promise<void>, limitMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, limitMs);
+  });
+  await Promise.race([ending, late]);
+  clearTimeout(timer);
 }
 
 /** Resolves when the process is asked to end: by a signal, or because the parent that forked it is gone. */

@@ -7,7 +7,10 @@ import { appUrl, type Config, dataPaths, readConfig } from '../config.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import { type RunningServer, startServer } from '../server.ts';
 import { RedisProcess } from '../store/redis-process.ts';
-import { untilTold } from './run-part.ts';
+import { inTime, untilTold } from './run-part.ts';
+
+/** It waits for nobody but whoever was cut off to read why. */
+const serverEndMs = 10_000;
 
 /**
  * Everything on one machine. Redis and the router live in sessions of their own and are adopted by the next start;
@@ -22,7 +25,7 @@ export async function start(): Promise<void> {
     console.log(`Gantry is already running (process ${other}).`);
     return printNextSteps(config);
   }
-  await writeFile(paths.lock, `${process.pid}\n`);
+  await writeFile(paths.lock, `${await identityOf(process.pid)}\n`);
   const logFile = join(config.dataDir, 'gantry.log');
   const logger = createLogger(config.logLevel, 'server', logFile);
 
@@ -44,18 +47,27 @@ export async function start(): Promise<void> {
   await untilTold();
   console.log('\nending: builds that run go back to the queue, apps keep answering');
   await worker.stop();
-  await server.stop();
+  await inTime(server.stop(), serverEndMs);
   await redis?.stop();
   await rm(paths.lock, { force: true });
   process.exit(0);
 }
 
-/** A Gantry that answers and holds the lock file of this data folder. */
+/** A Gantry that runs and has written the lock file of this data folder. */
 async function runningPid(lock: string): Promise<number | undefined> {
-  const pid = Number(await readFile(lock, 'utf8').catch(() => ''));
+  const written = (await readFile(lock, 'utf8').catch(() => '')).trim();
+  const pid = Number.parseInt(written, 10);
   if (!pid || pid === process.pid) return undefined;
-  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-  return command.includes('cli.js') || command.includes('cli.ts') ? pid : undefined;
+  return (await identityOf(pid)) === written ? pid : undefined;
+}
+
+/** With the times of the boot and of its start: after a reboot its number is that of anybody. */
+async function identityOf(pid: number): Promise<string | undefined> {
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  // Before it there is the name of the program, which may have spaces.
+  const started = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  return started === undefined ? undefined : `${pid} ${started} ${boot.trim()}`;
 }
 
 async function printNextSteps(config: Config): Promise<void> {

@@ -1,4 +1,5 @@
 import type { readinessShape, statusShape, whoamiShape } from '../api/contract.ts';
+import { safeText } from '../domain/safe-text.ts';
 import { call, findServer } from './api-client.ts';
 import { printJson } from './print.ts';
 
@@ -9,12 +10,13 @@ export async function status(options: { json?: boolean }): Promise<void> {
   const checks = (await isAdmin()) ? (await call<typeof readinessShape>('GET', '/readiness')).checks : {};
   if (!found.ready) process.exitCode = 8;
   if (options.json) return printJson({ url, ...found, checks });
-  const { version, ready, apps, running, queued } = found;
+  const { version, ready, apps, running, queued, troubles } = found;
   const deploying =
     running + queued === 0 ? 'nothing is deployed now' : `${running} deploying, ${queued} waiting`;
   console.log(
     `gantry ${version} at ${url} is ${ready ? 'ready' : 'not ready'}: ${apps} ${apps === 1 ? 'app' : 'apps'}, ${deploying}`,
   );
+  for (const { app, reason } of troubles) console.log(`${app}: ${safeText(reason, 300)}`);
   for (const [name, state] of Object.entries(checks)) console.log(`${name.padEnd(8)} ${state}`);
 }
 

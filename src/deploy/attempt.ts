@@ -40,6 +40,9 @@ export type Attempt = {
   tools: DeployTools;
 };
 
+/** What is done to an app outside a deployment of it. */
+export type Owned = Pick<Attempt, 'guard' | 'tools'>;
+
 /** What the pipeline needs of the world around it. */
 export type DeployTools = {
   engine: Engine;
@@ -85,6 +88,11 @@ export type DeployTools = {
   pauseRoute: (app: AppName) => Promise<{ version: number; endpoints: readonly Endpoint[] }>;
   /** Those of the paused endpoints that run again serve again; returns the route's version. */
   resumeRoute: (app: AppName, containers: readonly string[]) => Promise<number>;
+  /** These instances of the live release serve, and so many more should; returns the route's version. */
+  serve: (
+    app: AppName,
+    serving: { release: number; live: readonly Endpoint[]; missing: number },
+  ) => Promise<number>;
   /** Takes everything out of the route of an app that is to be stopped; `undefined`: it is not, or not now. */
   stopRoute: (app: AppName) => Promise<number | undefined>;
   /** Nothing of it runs any more. */

@@ -1,4 +1,3 @@
-import type { ContainerState } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { timeoutSignal } from '../timeout-signal.ts';
@@ -7,6 +6,7 @@ import { seconds } from './deploy-log.ts';
 import { explainUnhealthy, type Symptom, showSymptom } from './explain-unhealthy.ts';
 import { type HealthCheck, healthChecks, isHealthy, probe } from './health-check.ts';
 import { listeningSockets } from './listening-sockets.ts';
+import { watchExit } from './watch-exit.ts';
 
 /** The first answer usually comes within milliseconds, so the first questions do, too. */
 const firstPauseMs = 5;
@@ -59,11 +59,10 @@ async function instanceHealthy(
   const deadline = began + timeoutMs;
   const watching = new AbortController();
   const exit = new AbortController();
-  let exited: ContainerState | 'gone' | undefined;
-  void tools.engine
-    .waitForExit(candidate.container, AbortSignal.any([signal, watching.signal]))
-    .then((state) => {
-      exited = state ?? 'gone';
+  let exited: Awaited<ReturnType<typeof watchExit>> | undefined;
+  void watchExit(tools.engine, candidate.container, AbortSignal.any([signal, watching.signal]))
+    .then((found) => {
+      exited = found;
       exit.abort(); // a connection to an address that is gone hangs for seconds
     })
     .catch(() => {}); // asked again below when the time is over
@@ -75,7 +74,7 @@ async function instanceHealthy(
     if (settings.healthCheck === 'process') {
       await pause(runsForMs, AbortSignal.any([signal, exit.signal]));
       signal.throwIfAborted();
-      if (exited) return await explain(attempt, candidate, unhealthy, { kind: 'exited', state: exited }, 0);
+      if (exited) return await explainExit(attempt, candidate, unhealthy, exited);
       await log.detail(`${label}it runs, which is all that is asked of it`);
       if (checks.length === 0) return undefined;
     }
@@ -83,7 +82,7 @@ async function instanceHealthy(
     let saidWhy = false;
     for (let tries = 1; ; tries += 1) {
       signal.throwIfAborted();
-      if (exited) return await explain(attempt, candidate, unhealthy, { kind: 'exited', state: exited }, 0);
+      if (exited) return await explainExit(attempt, candidate, unhealthy, exited);
       const patience = Math.ceil(Math.min(answerTimeoutMs, Math.max(50, deadline - performance.now())));
       const limit = AbortSignal.any([timeoutSignal(patience), exit.signal]);
       await Promise.all(
@@ -131,6 +130,20 @@ async function instanceHealthy(
   } finally {
     watching.abort();
   }
+}
+
+async function explainExit(
+  attempt: Attempt,
+  candidate: Endpoint,
+  unhealthy: ReadonlyMap<HealthCheck, Symptom>,
+  { state, hasEngineRestarted }: Awaited<ReturnType<typeof watchExit>>,
+): Promise<Unhealthy> {
+  if (hasEngineRestarted)
+    return {
+      step: 'health check',
+      reason: 'the Docker engine restarted, and the new container ended with it',
+    };
+  return explain(attempt, candidate, unhealthy, { kind: 'exited', state }, 0);
 }
 
 async function explain(

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BuildResult } from '../docker/engine.ts';
+import type { BuildResult, LocalImage } from '../docker/engine.ts';
 import { labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import { showImageSource } from '../domain/image-reference.ts';
@@ -14,6 +14,7 @@ import { seconds } from './deploy-log.ts';
 import { findAppFolder } from './find-app-folder.ts';
 import { findDockerfile } from './find-dockerfile.ts';
 import { missingCommand } from './missing-command.ts';
+import { outliveEngine } from './outlive-engine.ts';
 
 const lastLinesKept = 20;
 
@@ -22,7 +23,7 @@ export async function buildImage(
   attempt: Attempt,
   checkout: Checkout,
   credentials: RegistryLogin | undefined,
-): Promise<{ image: string } | { problem: Problem }> {
+): Promise<{ image: LocalImage } | { problem: Problem }> {
   const { deployment, settings, log, mask, tools, signal } = attempt;
   const folder = await findAppFolder(checkout.dir, settings.appFolder);
   if ('problem' in folder) return folder;
@@ -34,44 +35,47 @@ export async function buildImage(
   if (commandless) return { problem: commandless };
 
   const began = performance.now();
-  const name = safeText(settings.dockerfile, 100);
+  const file = safeText(settings.dockerfile, 100);
   await log.heading(
-    settings.builder === 'buildkit' ? `Building ${name}` : `Building ${name} with the legacy builder`,
+    settings.builder === 'buildkit' ? `Building ${file}` : `Building ${file} with the legacy builder`,
   );
 
   const lastLines: string[] = [];
   const deadline = timeoutSignal(tools.limits.buildTimeoutMs);
   const variables = buildVariables(attempt);
   attempt.guard();
-  const image = imageTag(attempt);
-  const build = tools.engine.buildImage(
-    {
-      contextDir: folder.dir,
-      dockerfile: dockerfile.path,
-      builder: settings.builder,
-      buildArgs: variables,
-      secrets: variables,
-      ...(credentials && { credentials }),
-      labels: objectLabels(attempt),
-      tag: image,
-      noCache: deployment.noCache,
+  const name = imageTag(attempt);
+  const build = (): Promise<BuildResult> =>
+    tools.engine.buildImage(
+      {
+        contextDir: folder.dir,
+        dockerfile: dockerfile.path,
+        builder: settings.builder,
+        buildArgs: variables,
+        secrets: variables,
+        ...(credentials && { credentials }),
+        labels: objectLabels(attempt),
+        tag: name,
+        noCache: deployment.noCache,
+      },
+      async (event) => {
+        if (event.kind === 'warning') return log.warning(safeText(event.text, 300));
+        if (event.kind === 'output') {
+          lastLines.push(event.text);
+          if (lastLines.length > lastLinesKept) lastLines.shift();
+        }
+        return log.output(event.text);
+      },
+      AbortSignal.any([signal, deadline]),
+    );
+  const result: BuildResult = await outliveEngine(attempt, 'build', deadline, build).catch(
+    (error: unknown): BuildResult => {
+      signal.throwIfAborted();
+      if (deadline.aborted)
+        return { ok: false, reason: `timed out after ${seconds(tools.limits.buildTimeoutMs)}` };
+      throw error;
     },
-    async (event) => {
-      if (event.kind === 'warning') return log.warning(safeText(event.text, 300));
-      if (event.kind === 'output') {
-        lastLines.push(event.text);
-        if (lastLines.length > lastLinesKept) lastLines.shift();
-      }
-      return log.output(event.text);
-    },
-    AbortSignal.any([signal, deadline]),
   );
-  const result = await build.catch((error: unknown): BuildResult => {
-    signal.throwIfAborted();
-    if (deadline.aborted)
-      return { ok: false, reason: `timed out after ${seconds(tools.limits.buildTimeoutMs)}` };
-    throw error;
-  });
   if (!result.ok) {
     // BuildKit quotes commands with the values of their arguments.
     const failed = result.command
@@ -82,21 +86,26 @@ export async function buildImage(
   if (result.steps > 0 && result.cachedSteps === result.steps)
     await log.detail(`${result.steps} of ${result.steps} steps cached`);
   await log.detail(
-    `done in ${seconds(performance.now() - began)}, image ${Math.max(1, Math.round(result.sizeBytes / 1e6))} MB`,
+    `done in ${seconds(performance.now() - began)}, image ${Math.max(1, Math.round(result.image.bytes / 1e6))} MB`,
   );
-  return { image };
+  return { image: { ...result.image, name } };
 }
 
 /** The image of an earlier release under the name of this one, so that it is kept as long as this one is. */
 export async function reuseImage(
   attempt: Attempt,
-  image: string,
-): Promise<{ image: string } | { problem: Problem }> {
+  earlier: string,
+): Promise<{ image: LocalImage } | { problem: Problem }> {
   attempt.guard();
-  const tag = imageTag(attempt);
-  return (await attempt.tools.engine.tagImage(image, tag))
-    ? { image: tag }
-    : { problem: imageIsGone(attempt) };
+  const name = imageTag(attempt);
+  const isTagged = await attempt.tools.engine.tagImage(earlier, name);
+  const image = isTagged ? await findImage(attempt, name) : undefined;
+  return image ? { image } : { problem: imageIsGone(attempt) };
+}
+
+export async function findImage({ tools }: Attempt, name: string): Promise<LocalImage | undefined> {
+  const facts = await tools.engine.inspectImage(name);
+  return facts && { ...facts, name };
 }
 
 export function imageIsGone({ deployment }: Attempt): Problem {

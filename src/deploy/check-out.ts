@@ -33,7 +33,8 @@ export async function checkOut(attempt: Attempt): Promise<{ checkout: Checkout }
   const checkout: Checkout = {
     dir,
     appDir: dir,
-    [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }),
+    // What cannot be removed now is swept later; it is no reason for a deployment to fail.
+    [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }).catch(() => {}),
   };
 
   // Asking git costs a process each; most repositories have neither.
@@ -91,8 +92,11 @@ async function branchMoved(attempt: Attempt): Promise<Problem | undefined> {
   const { deployment, tools } = attempt;
   if (deployment.trigger !== 'push') return undefined;
   const repository = tools.repository(deployment.app);
-  const now = await repository.readRef(`refs/heads/${deployment.branch}`);
+  const ref = `refs/heads/${deployment.branch}`;
   const then = parseCommitSha(deployment.oldSha);
+  // Asking git costs a process, and this is how it nearly always is.
+  if (then && (await repository.isAt(ref, then))) return undefined;
+  const now = await repository.readRef(ref);
   if (now === undefined || now === then || now === deployment.commit) return undefined;
   if (await repository.isAncestor(now, deployment.commit)) return undefined;
   return {

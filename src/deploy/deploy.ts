@@ -1,7 +1,9 @@
+import type { LocalImage } from '../docker/engine.ts';
 import type { DeployOutcome, Problem, Step } from '../domain/deployment.ts';
+import { failpoint } from '../failpoint.ts';
 import { type Attempt, isTask } from './attempt.ts';
 import { awaitHealthy } from './await-healthy.ts';
-import { buildImage, imageIsGone, reuseImage } from './build-image.ts';
+import { buildImage, reuseImage } from './build-image.ts';
 import { type Checkout, checkOut } from './check-out.ts';
 import { runFailedHook, runSucceededHook } from './container-hooks.ts';
 import { beginFreeing, problemWithDisk } from './disk-space.ts';
@@ -91,7 +93,9 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
 
   const freeing = beginFreeing(attempt);
   await gap.takenOver();
+  await failpoint('before drain');
   await reportDrain(attempt);
+  await failpoint('after drain');
   await Promise.all([freeing.tell(), runSucceededHook(attempt, candidate.endpoints)]);
   return { kind: 'live' };
 }
@@ -104,7 +108,7 @@ function needsCheckout({ deployment, settings }: Attempt): boolean {
 }
 
 /** What is to run, and the attempt with all that is known since. */
-type Made = { image: string; attempt: Attempt } | { failure: DeployOutcome };
+type Made = { image: LocalImage; attempt: Attempt } | { failure: DeployOutcome };
 
 /** Builds the commit or pulls the image; for a restart and a rollback, the image is the one of the release that is started anew. */
 async function makeImage(attempt: Attempt, checkout: Checkout | undefined): Promise<Made> {
@@ -142,15 +146,13 @@ async function makeImage(attempt: Attempt, checkout: Checkout | undefined): Prom
   const untested = await testImage(attempt, build.image);
   if (untested) return { failure: failed('test', untested) };
 
-  const unpublished = await publishImage(attempt, build.image);
+  const unpublished = await publishImage(attempt, build.image.name);
   return unpublished ? { failure: failed('publish', unpublished) } : { ...build, attempt };
 }
 
 /** Only with the image at hand it is known where it listens. */
-async function readPort(asked: Attempt, image: string): Promise<Made> {
-  const facts = await asked.tools.engine.inspectImage(image);
-  if (!facts) return { failure: failed('start', imageIsGone(asked)) };
-  const found = isTask(asked) ? { attempt: asked } : withPortOf(asked, facts);
+async function readPort(asked: Attempt, image: LocalImage): Promise<Made> {
+  const found = isTask(asked) ? { attempt: asked } : withPortOf(asked, image);
   if ('problem' in found) return { failure: failed('pull', found.problem) };
   const { attempt } = found;
   const taken = asked.settings.isPortGiven ? undefined : await problemWithPort(attempt);

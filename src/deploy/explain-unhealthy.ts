@@ -130,7 +130,7 @@ export function outOfMemory(memoryBytes: number): Problem {
   };
 }
 
-function explainExit(state: ContainerState | 'gone', memoryBytes: number): Problem {
+export function explainExit(state: ContainerState | 'gone', memoryBytes: number): Problem {
   if (state === 'gone') return { reason: 'the container was removed by somebody else' };
   if (state.outOfMemory) return outOfMemory(memoryBytes);
   const code = state.exitCode ?? 0;

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openScope } from './hook-scope.ts';
@@ -19,6 +19,11 @@ export type CgroupLimits = { memoryBytes: number; processes: number };
 
 const namePrefix = 'gantry-hook-';
 let made = 0;
+
+/** Groups may be the same for all, but a process has its number in its own namespace only: in a container it is another one. */
+async function pidNamespace(): Promise<string> {
+  return (await readlink('/proc/self/ns/pid')).replace(/\D/g, '');
+}
 
 /** Finds a place where this process may limit memory and processes of a group. Nothing: it may not. */
 export async function findCgroupPlace(): Promise<CgroupPlace | undefined> {
@@ -104,7 +109,8 @@ export class HookCgroup {
 
   static async make(place: CgroupPlace, limits: CgroupLimits): Promise<HookCgroup> {
     made += 1;
-    const group = new HookCgroup(place, `${namePrefix}${process.pid}-${made}`);
+    const name = `${namePrefix}${await pidNamespace()}-${process.pid}-${made}`;
+    const group = new HookCgroup(place, name);
     try {
       if (place.version === 'v2')
         await writeFile(join(place.memory, 'cgroup.subtree_control'), '+memory +pids +cpu');
@@ -178,11 +184,12 @@ export async function sweepCgroups(place: CgroupPlace): Promise<void> {
       return false;
     }
   };
+  const namespace = await pidNamespace();
   for (const folder of new Set([place.memory, place.pids, place.cpu])) {
     if (folder === undefined) continue;
     for (const name of await readdir(folder).catch(() => [])) {
-      const pid = /^gantry-hook-(\d+)-\d+$/.exec(name)?.[1];
-      if (pid !== undefined && !isRunning(pid)) await rmdir(join(folder, name)).catch(() => {});
+      const [, of, pid = ''] = /^gantry-hook-(\d+)-(\d+)-\d+$/.exec(name) ?? [];
+      if (of === namespace && !isRunning(pid)) await rmdir(join(folder, name)).catch(() => {});
     }
   }
 }

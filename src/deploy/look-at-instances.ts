@@ -10,14 +10,22 @@ import { timeoutSignal } from '../timeout-signal.ts';
 import { showSymptom } from './explain-unhealthy.ts';
 import { healthChecks, isHealthy, probe } from './health-check.ts';
 
+type RouteNow = {
+  live: readonly Endpoint[];
+  draining: readonly Endpoint[];
+  missing?: { release: number; count: number };
+};
+
 export type InstanceFacts = {
   engine: Engine;
   storeId: string;
-  route: (app: AppName) => Promise<{ live: readonly Endpoint[]; draining: readonly Endpoint[] } | undefined>;
+  route: (app: AppName) => Promise<RouteNow | undefined>;
   deployment: (app: AppName, number: number) => Promise<Deployment | undefined>;
   /** The variables that a release was made with. */
   env: (app: AppName, release: number) => Promise<Readonly<Record<string, string>>>;
   tcpPort: (app: AppName) => Promise<number | undefined>;
+  /** Why something is missing, where that is known. */
+  trouble: (app: AppName) => Promise<string | undefined>;
 };
 
 /** Less than somebody who asks waits for. */
@@ -29,7 +37,32 @@ export async function lookAtInstances(facts: InstanceFacts, app: AppName): Promi
     ({ labels: marks }) => marks[labels.store] === facts.storeId && marks[labels.task] === undefined,
   );
   const found = await Promise.all(containers.map((container) => look(facts, app, container)));
-  return found.sort((a, b) => b.release - a.release || a.instance - b.instance);
+  return [...found, ...(await missingInstances(facts, app, found))].sort(
+    (a, b) => b.release - a.release || a.instance - b.instance,
+  );
+}
+
+/** Those of the live release that no container is there for. */
+async function missingInstances(
+  facts: InstanceFacts,
+  app: AppName,
+  found: readonly Instance[],
+): Promise<Instance[]> {
+  const route = await facts.route(app);
+  const release = route?.missing?.release ?? route?.live[0]?.release;
+  const deployment = release === undefined ? undefined : await facts.deployment(app, release);
+  if (release === undefined || !deployment) return [];
+  const there = found.filter((one) => one.release === release).map(({ instance }) => instance);
+  const trouble = await facts.trouble(app);
+  return Array.from({ length: deployment.options.instances }, (_, instance) => instance)
+    .filter((instance) => !there.includes(instance))
+    .map((instance) => ({
+      instance,
+      release,
+      state: 'missing',
+      detail: trouble ?? 'its container is gone; another is started',
+      restarts: 0,
+    }));
 }
 
 /** Counted from 0. */
@@ -69,7 +102,8 @@ async function stateOf(
   if (isIn(route?.draining)) return { state: 'draining' };
   const endpoint = route?.live.find((live) => live.container === container.id);
   const deployment = await facts.deployment(app, release);
-  if (!endpoint) return { state: deployment && !isFinal(deployment.state) ? 'starting' : 'draining' };
+  const isComing = (deployment && !isFinal(deployment.state)) || route?.missing?.release === release;
+  if (!endpoint) return { state: isComing ? 'starting' : 'draining' };
   const parsed = parseAppSettings(await facts.env(app, release));
   if ('problems' in parsed || !deployment) return { state: 'running' };
   const settings = withOptions(parsed.settings, deployment.options, deployment.pull !== undefined);

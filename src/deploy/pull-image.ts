@@ -1,4 +1,4 @@
-import type { ImageFacts, PullProgress, PullResult } from '../docker/engine.ts';
+import type { ImageFacts, LocalImage, PullProgress, PullResult } from '../docker/engine.ts';
 import type { Problem } from '../domain/deployment.ts';
 import { portOfImage } from '../domain/image-port.ts';
 import { type ImageReference, parseImageReference } from '../domain/image-reference.ts';
@@ -6,8 +6,9 @@ import type { RegistryLogin } from '../domain/registry-login.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { timeoutSignal } from '../timeout-signal.ts';
 import type { Attempt } from './attempt.ts';
-import { imageTag } from './build-image.ts';
+import { findImage, imageTag } from './build-image.ts';
 import { seconds } from './deploy-log.ts';
+import { outliveEngine } from './outlive-engine.ts';
 
 const sayHowFarEveryMs = 3000;
 
@@ -17,28 +18,28 @@ const sayHowFarEveryMs = 3000;
  */
 export async function pullImage(
   attempt: Attempt,
-): Promise<{ image: string; attempt: Attempt } | { problem: Problem }> {
+): Promise<{ image: LocalImage; attempt: Attempt } | { problem: Problem }> {
   const { deployment, log, tools, signal } = attempt;
-  const { app, number, pull } = deployment;
-  if (!pull) throw new Error('there is no image to pull');
-  const reference = parseImageReference(pull.reference);
-  if ('problem' in reference) throw new Error(`${pull.reference}: ${reference.problem}`);
+  const { app, number, pull: source } = deployment;
+  if (!source) throw new Error('there is no image to pull');
+  const reference = parseImageReference(source.reference);
+  if ('problem' in reference) throw new Error(`${source.reference}: ${reference.problem}`);
 
   const began = performance.now();
-  await log.heading(`Pulling ${pull.reference}`);
+  await log.heading(`Pulling ${source.reference}`);
   await warnOfHooks(attempt);
   const credentials = await loginFor(attempt, reference);
   if (credentials) await log.detail(`as ${safeText(credentials.username)}`);
   const refused = (result: Extract<PullResult, { ok: false }>): { problem: Problem } => ({
     problem: {
-      reason: safeText(`cannot pull ${pull.reference}: ${result.reason}`, 200),
+      reason: safeText(`cannot pull ${source.reference}: ${result.reason}`, 200),
       hints: result.wantsLogin
-        ? [`gantry deploy ${app} --image ${pull.reference} --username NAME  asks for the password`]
+        ? [`gantry deploy ${app} --image ${source.reference} --username NAME  asks for the password`]
         : [],
     },
   });
 
-  let digest = pull.digest ?? reference.digest;
+  let digest = source.digest ?? reference.digest;
   if (digest === undefined) {
     const resolved = await tools.engine.resolveImage(reference, credentials, signal);
     if (!resolved.ok) return refused(resolved);
@@ -47,32 +48,34 @@ export async function pullImage(
   attempt.guard();
   await tools.recordDigest(attempt, digest);
   await log.detail(digest);
-  const pinned: Attempt = { ...attempt, deployment: { ...deployment, pull: { ...pull, digest } } };
+  const pinned: Attempt = { ...attempt, deployment: { ...deployment, pull: { ...source, digest } } };
 
-  const image = imageTag(pinned);
-  const request = { reference: { ...reference, digest }, tag: image, ...(credentials && { credentials }) };
+  const name = imageTag(pinned);
+  const request = { reference: { ...reference, digest }, tag: name, ...(credentials && { credentials }) };
   const progress = new HowFar(attempt);
   const deadline = timeoutSignal(tools.limits.buildTimeoutMs);
-  const pulled = await tools.engine
-    .pullImage(request, (how) => progress.note(how), AbortSignal.any([signal, deadline]))
-    .catch((error: unknown): PullResult => {
+  const limit = AbortSignal.any([signal, deadline]);
+  const pull = (): Promise<PullResult> => tools.engine.pullImage(request, (how) => progress.note(how), limit);
+  const pulled: PullResult = await outliveEngine(attempt, 'download', deadline, pull).catch(
+    (error: unknown): PullResult => {
       signal.throwIfAborted();
       if (deadline.aborted)
         return { ok: false, reason: `timed out after ${seconds(tools.limits.buildTimeoutMs)}` };
       throw error;
-    });
+    },
+  );
   await progress.told();
   if (!pulled.ok) return refused(pulled);
 
-  const facts = await tools.engine.inspectImage(image);
-  if (!facts) throw new Error(`the image of v${number} was removed by somebody else`);
-  const problem = problemWithImage(facts, attempt, await tools.engine.architecture());
+  const image = await findImage(attempt, name);
+  if (!image) throw new Error(`the image of v${number} was removed by somebody else`);
+  const problem = problemWithImage(image, attempt, await tools.engine.architecture());
   if (problem) {
-    await tools.engine.removeImage(image);
+    await tools.engine.removeImage(name);
     return { problem };
   }
   await log.detail(
-    `done in ${seconds(performance.now() - began)}, image ${Math.max(1, Math.round(facts.bytes / 1e6))} MB, ${facts.layers} ${facts.layers === 1 ? 'layer' : 'layers'}`,
+    `done in ${seconds(performance.now() - began)}, image ${Math.max(1, Math.round(image.bytes / 1e6))} MB, ${image.layers} ${image.layers === 1 ? 'layer' : 'layers'}`,
   );
   return { image, attempt: pinned };
 }

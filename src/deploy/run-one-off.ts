@@ -4,6 +4,7 @@ import { type ContainerState, labels } from '../domain/container.ts';
 import { safeText } from '../domain/safe-text.ts';
 import type { Task, TaskEnd } from '../domain/task.ts';
 import { type Attempt, type DeployTools, memoryOf } from './attempt.ts';
+import { findImage, imageIsGone } from './build-image.ts';
 import { outOfMemory } from './explain-unhealthy.ts';
 import { isHandedOn } from './run-task.ts';
 import { reasonToLeave, serveTerminal, type TerminalLink } from './serve-terminal.ts';
@@ -99,7 +100,9 @@ async function start(
   { number, command, stdin, terminal }: OneOff,
 ): Promise<{ container: string; terminal?: EngineTerminal } | TaskEnd> {
   const { deployment, tools } = attempt;
-  const made = await lonelySpec(attempt, image);
+  const found = await findImage(attempt, image);
+  if (!found) return imageIsGone(attempt);
+  const made = await lonelySpec(attempt, found);
   if ('problem' in made) return made.problem;
   const { spec } = made;
   const screen = terminal?.screen;

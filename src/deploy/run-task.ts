@@ -1,12 +1,14 @@
+import type { LocalImage } from '../docker/engine.ts';
 import { type ContainerState, labels } from '../domain/container.ts';
 import { type Problem, Stopped } from '../domain/deployment.ts';
+import type { ReleaseImage } from '../domain/release.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { type Attempt, memoryOf } from './attempt.ts';
-import { imageTag } from './build-image.ts';
+import { findImage, imageTag } from './build-image.ts';
 import { outOfMemory } from './explain-unhealthy.ts';
 import type { Place } from './start-candidate.ts';
 import { specsOf } from './start-candidate.ts';
-import { confirmSwitch, releaseImage, reportDrain } from './switch-route.ts';
+import { confirmSwitch, reportDrain } from './switch-route.ts';
 import { tellSpecs } from './troubleshoot.ts';
 
 export type TaskResult = { ranMs: number } | { problem: Problem };
@@ -14,12 +16,12 @@ export type TaskResult = { ranMs: number } | { problem: Problem };
 /** Runs the container to its end, its output in the log; with exit code 0 it becomes a release without a route. */
 export async function runTask(
   attempt: Attempt,
-  image: string,
+  image: LocalImage,
   place: Exclude<Place, { problem: Problem }>,
 ): Promise<TaskResult> {
   const { deployment, log, tools } = attempt;
   await log.heading(`Running v${deployment.number} once`);
-  const specs = await specsOf(attempt, image, { ...place, addresses: place.addresses.slice(0, 1) });
+  const specs = specsOf(attempt, image, { ...place, addresses: place.addresses.slice(0, 1) });
   if ('problem' in specs) return specs;
   await tellSpecs(attempt, specs.specs);
   const [spec] = specs.specs;
@@ -41,10 +43,12 @@ export async function resumeTask(attempt: Attempt): Promise<TaskResult | undefin
   );
   if (!left) return undefined;
   await log.detail('the task went on meanwhile; this is its output from the start');
-  return followTask(attempt, left.id, imageTag(attempt));
+  const name = imageTag(attempt);
+  const image = (await findImage(attempt, name)) ?? { name, id: undefined, bytes: undefined };
+  return followTask(attempt, left.id, image);
 }
 
-async function followTask(attempt: Attempt, container: string, image: string): Promise<TaskResult> {
+async function followTask(attempt: Attempt, container: string, image: ReleaseImage): Promise<TaskResult> {
   const { log, tools, signal } = attempt;
   const { engine } = tools;
   const began = performance.now();
@@ -76,10 +80,9 @@ async function problemOf(attempt: Attempt, state: ContainerState | undefined): P
 }
 
 /** What runs and cron entries start from; nothing answers for the app any more, should it have served before. */
-async function becomeRelease(attempt: Attempt, image: string): Promise<Problem | undefined> {
-  const released = await releaseImage(attempt, image);
+async function becomeRelease(attempt: Attempt, image: ReleaseImage): Promise<Problem | undefined> {
   attempt.guard();
-  const version = await attempt.tools.switchRoute(attempt, [], released);
+  const version = await attempt.tools.switchRoute(attempt, [], image);
   return confirmSwitch(attempt, version, []);
 }
 

@@ -1,4 +1,4 @@
-import type { EngineTerminal } from '../docker/engine.ts';
+import type { EngineTerminal, LocalImage } from '../docker/engine.ts';
 import { type ContainerSpec, labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import { tooLongToRun } from '../domain/env.ts';
@@ -6,7 +6,6 @@ import type { Endpoint } from '../domain/route.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { appNetwork } from './app-network.ts';
 import type { Attempt } from './attempt.ts';
-import { imageIsGone } from './build-image.ts';
 import { containerSpec, freeAddress } from './container-spec.ts';
 import { joinServices, serviceOutOfReach } from './join-services.ts';
 import { isAbandoned, tellSpecs } from './troubleshoot.ts';
@@ -24,7 +23,10 @@ export type Candidate = {
 export type Place = { network: string; addresses: readonly string[] } | { problem: Problem };
 
 /** Takes a while and needs nothing of the build, so it runs beside it. */
-export async function preparePlace(attempt: Attempt): Promise<Place> {
+export async function preparePlace(
+  attempt: Attempt,
+  instances = attempt.deployment.options.instances,
+): Promise<Place> {
   const { deployment, tools } = attempt;
   // The one address of the machine that every program in its network can be reached at.
   if (deployment.options.network === 'host')
@@ -43,7 +45,6 @@ export async function preparePlace(attempt: Attempt): Promise<Place> {
   const members = await tools.engine.inspectNetwork(network);
   const taken = [...ours, ...(members?.containers ?? [])].map(({ address }) => address ?? '');
   const addresses: string[] = [];
-  const { instances } = deployment.options;
   while (addresses.length < instances) {
     const start = deployment.number * instances + addresses.length;
     const address = freeAddress(subnet, [...taken, ...addresses], start);
@@ -64,14 +65,14 @@ const noAddress: Problem = {
 /** Starts the new release beside the old one. Nothing here touches what serves. */
 export async function startCandidate(
   attempt: Attempt,
-  image: string,
+  image: LocalImage,
   place: Exclude<Place, { problem: Problem }>,
 ): Promise<{ candidate: Candidate } | { problem: Problem }> {
   const { deployment, settings, tools, log } = attempt;
   const { engine } = tools;
   const { instances } = deployment.options;
   await log.heading(`Starting v${deployment.number}${instances === 1 ? '' : `, ${instances} instances`}`);
-  const made = await specsOf(attempt, image, place);
+  const made = specsOf(attempt, image, place);
   if ('problem' in made) return made;
   const { specs } = made;
   await tellSpecs(attempt, specs);
@@ -111,18 +112,15 @@ export async function startCandidate(
   return { candidate };
 }
 
-/** What to run, one container per address. */
-export async function specsOf(
+/** What to run, one container per address: these instances, counted from 0. */
+export function specsOf(
   attempt: Attempt,
-  image: string,
+  { name, workingDir }: LocalImage,
   place: Exclude<Place, { problem: Problem }>,
-): Promise<{ specs: ContainerSpec[] } | { problem: Problem }> {
-  const { tools } = attempt;
-  const facts = await tools.engine.inspectImage(image);
-  if (!facts) return { problem: imageIsGone(attempt) };
-  const { workingDir } = facts;
-  const specs = place.addresses.map((address, instance) =>
-    containerSpec(attempt, { reference: image, workingDir }, place.network, address, instance),
+  instances: readonly number[] = [...place.addresses.keys()],
+): { specs: ContainerSpec[] } | { problem: Problem } {
+  const specs = place.addresses.map((address, index) =>
+    containerSpec(attempt, { reference: name, workingDir }, place.network, address, instances[index] ?? 0),
   );
   const tooLong = specs.map(({ env }) => tooLongToRun(env)).find((name) => name !== undefined);
   if (tooLong)
@@ -135,11 +133,11 @@ export async function specsOf(
 /** Of a container of the image that nobody visits: at an address of its own, and without a port. */
 export async function lonelySpec(
   attempt: Attempt,
-  image: string,
+  image: LocalImage,
 ): Promise<{ spec: ContainerSpec } | { problem: Problem }> {
   const place = await preparePlace(attempt);
   if ('problem' in place) return place;
-  const made = await specsOf(attempt, image, place);
+  const made = specsOf(attempt, image, place);
   if ('problem' in made) return made;
   const [instance] = made.specs;
   if (!instance) throw new Error('there is no place to run anything');

@@ -114,6 +114,7 @@ export async function resumeServing(tools: DeployTools, app: AppName, limitMs: n
     if (!(await engine.inspect(endpoint.container))) continue; // somebody else removed it
     const started = await engine.startAgain(endpoint.container);
     if (!started.ok) throw new Error(started.reason);
+    await engine.keep(endpoint.container);
     there.push(endpoint);
   }
   await Promise.all(there.map((endpoint) => answers(endpoint, limitMs)));

@@ -16,10 +16,16 @@ import { isKeptForALook } from './troubleshoot.ts';
 export type SweepFacts = {
   engine: Engine;
   storeId: string;
-  route: (
-    app: AppName,
-  ) => Promise<
-    { live: readonly Endpoint[]; draining: readonly Endpoint[]; paused: readonly Endpoint[] } | undefined
+  /** Throws when what was read of the store may not be true: then everything looks like a leftover. */
+  assertOwnStore: () => Promise<void>;
+  route: (app: AppName) => Promise<
+    | {
+        live: readonly Endpoint[];
+        draining: readonly Endpoint[];
+        paused: readonly Endpoint[];
+        missing?: { release: number };
+      }
+    | undefined
   >;
   deployment: (app: AppName, number: number) => Promise<Deployment | undefined>;
   task: (app: AppName, number: number) => Promise<Task | undefined>;
@@ -52,6 +58,7 @@ export async function sweepContainers(facts: SweepFacts): Promise<void> {
     containers.map(async (container) => {
       switch (await useOf(facts, container)) {
         case 'none':
+          await facts.assertOwnStore();
           await facts.engine.stopAndRemove(container.id, facts.stopTimeoutMs);
           return facts.onAction('remove_container');
         case 'live': {
@@ -82,6 +89,8 @@ async function useOf(facts: SweepFacts, container: ContainerState): Promise<'liv
   const isIn = (endpoints: readonly Endpoint[] = []): boolean =>
     endpoints.some((endpoint) => endpoint.container === container.id);
   if (isIn(route?.live)) return 'live';
+  // It may be about to serve.
+  if (deployment !== undefined && route?.missing?.release === deployment.number) return 'passing';
   if (isKeptForALook(container, deployment)) return 'passing';
   return isIn(route?.draining) || isIn(route?.paused) ? 'passing' : 'none';
 }
@@ -116,6 +125,7 @@ export async function sweepImages(facts: SweepFacts, app: AppName): Promise<Swep
       if (desired && !isFinal(desired.state) && desired.image === name) continue;
       const deployment = await facts.deployment(app, number);
       if (tag && deployment && !isFinal(deployment.state)) continue;
+      await facts.assertOwnStore();
       if (await facts.engine.removeImage(name)) freed.add(number);
       else isDone = false;
     }
@@ -148,6 +158,7 @@ export async function sweepVolumes(facts: SweepFacts): Promise<void> {
     if (desired !== undefined && !isFinal(desired.state)) continue;
     // It was given to the app again a moment ago.
     if ((await facts.options(app)).volumes.some(({ name }) => name === volume)) continue;
+    await facts.assertOwnStore();
     if (!(await facts.engine.removeVolume(volumeName(facts.storeTag, app, volume)))) continue;
     await facts.forgetVolume(app, volume);
     facts.onAction('remove_volume');
@@ -164,6 +175,7 @@ export async function sweepNetworks(facts: SweepFacts): Promise<void> {
     if (desired !== undefined && !isFinal(desired.state)) continue;
     const members = await engine.inspectNetwork(network);
     if (!members?.containers.every(isGuest)) continue;
+    await facts.assertOwnStore();
     await removeAppNetwork(engine, network);
     facts.onAction('remove_network');
   }
@@ -177,6 +189,7 @@ export async function sweepCheckouts(facts: SweepFacts): Promise<void> {
     for (const name of await readdir(join(facts.workDir, app))) {
       const deployment = await facts.deployment(app, Number.parseInt(name, 10));
       if (deployment !== undefined && !isFinal(deployment.state)) continue;
+      await facts.assertOwnStore();
       await rm(join(facts.workDir, app, name), { recursive: true, force: true });
       facts.onAction('remove_checkout');
     }

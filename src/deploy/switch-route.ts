@@ -4,6 +4,7 @@ import type { ReleaseImage } from '../domain/release.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { messageOf } from '../errors.ts';
+import { failpoint } from '../failpoint.ts';
 import type { Attempt } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 import type { Candidate } from './start-candidate.ts';
@@ -15,7 +16,7 @@ const watchDrainMs = 1000;
 export async function switchRoute(
   attempt: Attempt,
   candidate: Candidate,
-  image: string,
+  image: ReleaseImage,
 ): Promise<Problem | undefined> {
   const { deployment, serving, log, tools } = attempt;
   await log.heading(
@@ -23,26 +24,23 @@ export async function switchRoute(
       ? `Opening traffic to v${deployment.number}`
       : `Switching traffic v${serving} -> v${deployment.number}`,
   );
-  const released = await releaseImage(attempt, image);
-  const plan = deployment.rollbackTo === undefined ? undefined : await tools.planGoBack(attempt);
+  // Nobody has asked for other settings because a release crashed.
+  const isWanted = deployment.rollbackTo !== undefined && deployment.trigger !== 'crash';
+  const plan = isWanted ? await tools.planGoBack(attempt) : undefined;
+  await failpoint('before route');
   attempt.guard();
   // Whatever comes of the next call, the store may say that these containers serve: only the sweep may remove them now.
   candidate.keep();
   const version = await tools
-    .switchRoute(attempt, candidate.endpoints, released, plan?.back)
+    .switchRoute(attempt, candidate.endpoints, image, plan?.back)
     .catch((error: unknown) => {
       if (error instanceof Stopped) candidate.letGo();
       throw error;
     });
+  await failpoint('after route');
   const problem = await confirmSwitch(attempt, version, candidate.endpoints);
   if (!problem && plan) await tellGoneBack(attempt, plan.waiting);
   return problem;
-}
-
-/** What the list of releases says about an image. */
-export async function releaseImage({ tools }: Attempt, name: string): Promise<ReleaseImage> {
-  const facts = await tools.engine.inspectImage(name);
-  return { name, id: facts?.id, bytes: facts?.bytes };
 }
 
 async function tellGoneBack(

@@ -1,3 +1,4 @@
+import type { LocalImage } from '../docker/engine.ts';
 import { labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import { safeText } from '../domain/safe-text.ts';
@@ -14,13 +15,17 @@ const lastLinesKept = 20;
  * Runs the app's test command in a container of the image that was just built, before anything of it is started: with the
  * variables of the app, and without its volumes, whose data tests must not touch. Says why the image does not pass.
  */
-export async function testImage(attempt: Attempt, image: string): Promise<Problem | undefined> {
+export async function testImage(attempt: Attempt, image: LocalImage): Promise<Problem | undefined> {
   const { testCommand } = attempt.deployment.options;
   if (testCommand === undefined) return undefined;
   return timed(attempt, 'test', () => runTests(attempt, image, testCommand));
 }
 
-async function runTests(attempt: Attempt, image: string, testCommand: string): Promise<Problem | undefined> {
+async function runTests(
+  attempt: Attempt,
+  image: LocalImage,
+  testCommand: string,
+): Promise<Problem | undefined> {
   const { log, tools, signal } = attempt;
   const { engine } = tools;
   await log.heading(`Testing: ${safeText(testCommand, 100)}`);
@@ -64,7 +69,7 @@ async function runTests(attempt: Attempt, image: string, testCommand: string): P
 
 async function start(
   attempt: Attempt,
-  image: string,
+  image: LocalImage,
   command: string,
 ): Promise<{ container: string } | Problem> {
   const { deployment, tools } = attempt;

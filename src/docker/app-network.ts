@@ -114,8 +114,10 @@ async function hasNetwork(client: EngineClient, name: string, subnet: string): P
   const existing = subnetsOf(found.value as NetworkInspectInfo).find((each) =>
     isIPv4(each.split('/')[0] ?? ''),
   );
-  if (existing !== subnet) {
+  if (existing === subnet) return true;
+  // Made before the store was set back; the engine removes none that something runs in.
+  await removeNetwork(client, name).catch(() => {
     throw new Error(`the network ${name} exists with the subnet ${String(existing)}, not ${subnet}`);
-  }
-  return true;
+  });
+  return false;
 }

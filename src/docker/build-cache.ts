@@ -10,6 +10,9 @@ const quietMs = 5_000;
 /** On a server that always builds it must come, too. */
 const longestWaitMs = 60_000;
 
+/** Their ids go into an address. */
+const dropAtOnce = 100;
+
 export type CacheRecord = {
   ID: string;
   Description: string;
@@ -75,17 +78,19 @@ export class BuildContextSweeper {
       (docker) => docker.df(),
       timeoutMs,
     );
-    for (const record of usage.BuildCache ?? []) {
-      if (isContextLeftover(record)) await this.#drop(record.ID);
-    }
+    const leftovers = (usage.BuildCache ?? []).filter(isContextLeftover).map(({ ID }) => ID);
+    while (leftovers.length > 0) await this.#drop(leftovers.splice(0, dropAtOnce));
   }
 
-  /** dockerode's `pruneBuilder` leaves out its filters, and would drop everything. */
-  async #drop(id: string): Promise<void> {
-    const answer = await this.#client.dial('dropping a build context', {
+  /**
+   * The engine looks through all it has for each request, and takes one value for a filter, which for ids is a pattern.
+   * dockerode's `pruneBuilder` leaves out its filters, and would drop everything.
+   */
+  async #drop(ids: readonly string[]): Promise<void> {
+    const answer = await this.#client.dial('dropping build contexts', {
       method: 'POST',
       path: '/build/prune?',
-      query: { all: '1', filters: JSON.stringify({ id: [id] }) },
+      query: { all: '1', filters: JSON.stringify({ id: [`/^(${ids.join('|')})$/`] }) },
       signal: timeoutSignal(timeoutMs),
     });
     for await (const _ of answer) void _;

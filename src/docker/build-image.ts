@@ -13,6 +13,7 @@ import { BuildkitOutput } from './buildkit-output.ts';
 import type { BuildEvent, BuildRequest, BuildResult } from './engine.ts';
 import type { EngineClient } from './engine-client.ts';
 import { refusalOf } from './engine-refusal.ts';
+import { imageFacts } from './image-facts.ts';
 import { LegacyOutput } from './legacy-output.ts';
 import { readMessages } from './ndjson.ts';
 import { registryConfig } from './registry-access.ts';
@@ -71,8 +72,8 @@ export async function buildImage(
     });
   }
   if (imageId === undefined) return { ok: false, reason: 'the engine ended the build without an image' };
-  const image = await client.call('reading the built image', (docker) => docker.getImage(imageId).inspect());
-  return { ok: true, imageId, sizeBytes: image.Size, steps, cachedSteps };
+  const built = await client.call('reading the built image', (docker) => docker.getImage(imageId).inspect());
+  return { ok: true, image: imageFacts(built), steps, cachedSteps };
 }
 
 type Transfer = {

@@ -1,5 +1,6 @@
 import type { ContainerInspectInfo } from 'dockerode';
 import type { ContainerState } from '../domain/container.ts';
+import { keptPolicy } from './restart-policy.ts';
 
 export function containerState(inspected: ContainerInspectInfo): ContainerState {
   const { State, NetworkSettings } = inspected;
@@ -17,8 +18,9 @@ export function containerState(inspected: ContainerInspectInfo): ContainerState 
     name: inspected.Name.replace(/^\//, ''),
     labels: inspected.Config.Labels ?? {},
     running: isRunning,
+    isRestarting: State.Restarting,
     restartCount: inspected.RestartCount,
-    isKept: inspected.HostConfig.RestartPolicy?.Name === 'unless-stopped',
+    isKept: inspected.HostConfig.RestartPolicy?.Name === keptPolicy,
     exitCode: isRunning || State.Status === 'created' ? undefined : State.ExitCode,
     outOfMemory: State.OOMKilled,
     startedAt: State.StartedAt || undefined,

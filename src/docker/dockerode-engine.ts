@@ -1,5 +1,4 @@
 import type { Readable } from 'node:stream';
-import type { ImageInspectInfo } from 'dockerode';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
 import type { ImageReference } from '../domain/image-reference.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
@@ -35,6 +34,7 @@ import { type ExecOptions, execCommand } from './exec-command.ts';
 import { execInTerminal } from './exec-terminal.ts';
 import { followOutput } from './follow-output.ts';
 import { importImage, listGates, startGate, tellGate } from './gate-container.ts';
+import { imageFacts } from './image-facts.ts';
 import { killExec } from './kill-exec.ts';
 import { loadImages, saveImages } from './move-images.ts';
 import { connectNetwork, disconnectNetwork, inspectNetwork } from './network-members.ts';
@@ -43,12 +43,14 @@ import { pullImage, resolveImage } from './pull-image.ts';
 import { type OutputPortion, type ReadOutput, readOutput } from './read-output.ts';
 import { checkLogin } from './registry-access.ts';
 import { removeContainer } from './remove-container.ts';
+import { keptPolicy, setRestartPolicy } from './restart-policy.ts';
 import { startAgain, startContainer } from './start-container.ts';
 import { explainInitExit } from './start-refusal.ts';
 import { stopContainer } from './stop-container.ts';
 import { readVolume, writeVolume } from './volume-archive.ts';
 import { inspectContainer, waitForExit } from './wait-for-exit.ts';
-import { watchContainers } from './watch-containers.ts';
+import { watchContainers, watchEngine } from './watch-containers.ts';
+import { whileAnswering } from './while-answering.ts';
 
 /** The engine's API of release 20.10, the first with everything used here. */
 const oldestApi = '1.41';
@@ -114,7 +116,9 @@ export class DockerodeEngine implements Engine {
     signal: AbortSignal,
   ): Promise<BuildResult> {
     try {
-      return await buildImage(this.#client, request, report, signal);
+      return await whileAnswering(this.#client, signal, (limited) =>
+        buildImage(this.#client, request, report, limited),
+      );
     } finally {
       if (request.builder === 'buildkit') this.#sweeper.request();
     }
@@ -201,7 +205,9 @@ export class DockerodeEngine implements Engine {
     report: (progress: PullProgress) => void,
     signal: AbortSignal,
   ): Promise<PullResult> {
-    return await pullImage(this.#client, request, report, signal);
+    return await whileAnswering(this.#client, signal, (limited) =>
+      pullImage(this.#client, request, report, limited),
+    );
   }
 
   async publishImage(request: PublishRequest, signal: AbortSignal): Promise<PublishResult> {
@@ -334,9 +340,7 @@ export class DockerodeEngine implements Engine {
   }
 
   async keep(container: string): Promise<void> {
-    await this.#client.call('setting a restart policy', (docker, abortSignal) =>
-      docker.getContainer(container).update({ RestartPolicy: { Name: 'unless-stopped' }, abortSignal }),
-    );
+    await setRestartPolicy(this.#client, container, keptPolicy);
   }
 
   async inspect(container: string): Promise<ContainerState | undefined> {
@@ -370,11 +374,15 @@ export class DockerodeEngine implements Engine {
     const listed = await this.#client.call('listing containers', (docker, abortSignal) =>
       docker.listContainers({ all: true, filters: { label: [label] }, abortSignal }),
     );
-    return listed.map(({ Id, Names, Labels, State }) => ({
+    return listed.map(({ Id, Names, Labels, State, NetworkSettings }) => ({
       id: Id,
       name: (Names[0] ?? '').replace(/^\//, ''),
       labels: Labels,
       running: State === 'running',
+      isRestarting: State === 'restarting',
+      networks: Object.fromEntries(
+        Object.entries(NetworkSettings?.Networks ?? {}).map(([name, { IPAddress }]) => [name, IPAddress]),
+      ),
     }));
   }
 
@@ -395,6 +403,11 @@ export class DockerodeEngine implements Engine {
     signal: AbortSignal,
   ): Promise<void> {
     await watchContainers(this.#client, label, report, signal);
+  }
+
+  /** Says when the engine is there, and each time that it is there again, until the signal aborts. */
+  async watchEngine(onReturn: () => void, signal: AbortSignal): Promise<void> {
+    await watchEngine(this.#client, onReturn, signal);
   }
 
   async readOutput(
@@ -436,6 +449,7 @@ export class DockerodeEngine implements Engine {
   }
 
   async stop(container: string, graceMs: number): Promise<void> {
+    await setRestartPolicy(this.#client, container, 'no');
     const stopped = await stopContainer(this.#client, container, graceMs);
     // 304: it is stopped already.
     if (stopped.ok || stopped.refusal.status === 304 || stopped.refusal.status === 404) return;
@@ -462,21 +476,6 @@ export class DockerodeEngine implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-}
-
-function imageFacts({ Id, Size, Config, Architecture, RootFS }: ImageInspectInfo): ImageFacts {
-  // The types know lists only; the engine says null for none.
-  const lists: unknown[] = [Config.Cmd, Config.Entrypoint, Config.OnBuild];
-  const hasCommand = lists.some((list) => Array.isArray(list) && list.length > 0);
-  return {
-    id: Id,
-    bytes: Size,
-    workingDir: Config.WorkingDir || '/',
-    hasCommand,
-    architecture: Architecture,
-    layers: RootFS?.Layers?.length ?? 0,
-    exposedPorts: Object.keys((Config.ExposedPorts as object | null | undefined) ?? {}),
-  };
 }
 
 function isAtLeast(version: string, oldest: string): boolean {

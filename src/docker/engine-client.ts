@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import Docker from 'dockerode';
+import { EngineAway } from '../domain/engine-away.ts';
 import { type EngineRefusal, refusalOf } from './engine-refusal.ts';
 
 export const defaultSocketPath = '/var/run/docker.sock';
@@ -48,7 +49,8 @@ export class EngineClient {
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        const error = new Error(
+        const error = new EngineAway(
+          'hanging',
           `the Docker engine did not answer within ${timeoutMs / 1000} s (${doing}); is it hanging?`,
         );
         reject(error);
@@ -136,9 +138,10 @@ export class EngineClient {
     switch (codeOf(error)) {
       case 'ENOENT':
       case 'ECONNREFUSED':
-        return new Error(
+        return new EngineAway(
+          'absent',
           `the Docker engine does not answer at ${this.#socketPath}; start it: systemctl start docker`,
-          { cause: error },
+          error,
         );
       case 'EACCES':
         return new Error(
@@ -147,7 +150,8 @@ export class EngineClient {
         );
       case 'ECONNRESET':
       case 'EPIPE':
-        return new Error(`the connection to the Docker engine broke (${doing})`, { cause: error });
+      case 'ERR_STREAM_PREMATURE_CLOSE':
+        return new EngineAway('broken', `the connection to the Docker engine broke (${doing})`, error);
       default:
         return error;
     }

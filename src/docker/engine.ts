@@ -28,7 +28,7 @@ export type BuildEvent =
   | { kind: 'warning'; text: string };
 
 export type BuildResult =
-  | { ok: true; imageId: string; sizeBytes: number; steps: number; cachedSteps: number }
+  | { ok: true; image: ImageFacts; steps: number; cachedSteps: number }
   | { ok: false; reason: string; command?: string; exitCode?: number };
 
 export type ImageFacts = {
@@ -44,6 +44,9 @@ export type ImageFacts = {
   /** As `80/tcp`. */
   exposedPorts: readonly string[];
 };
+
+/** An image that is here, and what it is called here. */
+export type LocalImage = ImageFacts & { name: string };
 
 export type PullRequest = {
   /** With the digest. */
@@ -159,6 +162,10 @@ export type ListedContainer = {
   name: string;
   labels: Readonly<Record<string, string>>;
   running: boolean;
+  /** The engine is about to start it again, after it ended by itself. */
+  isRestarting: boolean;
+  /** Of each network it is in, its address there while it runs. */
+  networks: Readonly<Record<string, string>>;
 };
 
 /** What Gantry needs of a container engine. Expected refusals are results; an engine that does not answer throws. */
@@ -281,8 +288,12 @@ export interface Engine {
   listNames(label: string): Promise<ListedContainer[]>;
   /** What its processes need, without what the kernel keeps of files and could drop. */
   memoryUsed(container: string): Promise<number | undefined>;
-  /** Says which containers with a label start or end, until the signal aborts or the connection breaks. */
-  watchContainers(label: string, report: (container: string) => void, signal: AbortSignal): Promise<void>;
+  /** Says which containers with a label start, end or go, until the signal aborts or the connection breaks. */
+  watchContainers(
+    label: string,
+    report: (container: string, exitCode?: number) => void,
+    signal: AbortSignal,
+  ): Promise<void>;
   /** Its lines with their times, from where somebody has stopped reading. */
   readOutput(
     container: string,

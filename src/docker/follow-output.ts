@@ -65,7 +65,7 @@ export async function* readLog(
     for await (const chunk of answer) yield decoder.push(chunk as Buffer).map(stamped);
   } catch (error) {
     signal.throwIfAborted();
-    throw error;
+    throw client.explained(error, 'reading the output of a container');
   } finally {
     answer.destroy();
   }

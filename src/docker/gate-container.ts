@@ -7,6 +7,7 @@ import { OutputLines } from './container-output.ts';
 import type { GateSpec, GateState } from './engine.ts';
 import type { EngineClient, RawRequest } from './engine-client.ts';
 import { removeContainer } from './remove-container.ts';
+import { keptPolicy } from './restart-policy.ts';
 
 const startTimeoutMs = 60_000;
 const answerTimeoutMs = 5_000;
@@ -33,7 +34,7 @@ export async function startGate(client: EngineClient, spec: GateSpec): Promise<s
         // It stands in the networks of several apps; what is not handed on by its program does not pass.
         Sysctls: { 'net.ipv4.ip_forward': '0', 'net.ipv4.ip_unprivileged_port_start': '0' },
         LogConfig: { Type: 'none', Config: {} },
-        RestartPolicy: { Name: 'unless-stopped' },
+        RestartPolicy: { Name: keptPolicy },
         NetworkMode: spec.network,
       },
       NetworkingConfig: {

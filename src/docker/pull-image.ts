@@ -39,7 +39,7 @@ export async function resolveImage(
     signal.throwIfAborted();
     if (deadline.aborted)
       return { ok: false, reason: `the registry did not answer within ${resolveTimeoutMs / 1000} s` };
-    return refusedBy(error, credentials);
+    return refusedBy(client.explained(error, 'asking a registry for an image'), credentials);
   }
 }
 
@@ -103,7 +103,7 @@ async function download(
     return undefined;
   } catch (error) {
     signal.throwIfAborted();
-    return refusedBy(error, credentials);
+    return refusedBy(client.explained(error, 'pulling an image'), credentials);
   }
 }
 

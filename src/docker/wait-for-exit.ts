@@ -37,7 +37,7 @@ export async function waitForExit(
     return await inspectExited(client, known.id);
   } catch (error) {
     signal.throwIfAborted();
-    throw error;
+    throw client.explained(error, 'waiting for a container');
   } finally {
     answer.destroy();
   }

@@ -1,14 +1,17 @@
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { EngineClient } from './engine-client.ts';
 
-/** Says when a container with a label starts or ends, until the signal aborts or the connection breaks. */
+type Event = { id?: string; Actor?: { Attributes?: { exitCode?: string } } };
+
+/** Says when a container with a label starts, ends or goes, until the signal aborts or the connection breaks. */
 export async function watchContainers(
   client: EngineClient,
   label: string,
-  report: (container: string) => void,
+  report: (container: string, exitCode?: number) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const filters = { type: ['container'], label: [label], event: ['start', 'die'] };
+  const filters = { type: ['container'], label: [label], event: ['start', 'die', 'destroy'] };
   const answer = await client.dial('watching containers', {
     method: 'GET',
     path: '/events?',
@@ -17,10 +20,34 @@ export async function watchContainers(
   });
   try {
     for await (const line of createInterface({ input: answer })) {
-      const { id } = JSON.parse(line) as { id?: string };
-      if (id !== undefined) report(id);
+      const { id, Actor } = JSON.parse(line) as Event;
+      const exitCode = Actor?.Attributes?.exitCode;
+      if (id !== undefined) report(id, exitCode === undefined ? undefined : Number(exitCode));
     }
   } finally {
     answer.destroy();
+  }
+}
+
+const lookAgainMs = 250;
+
+/** Says when the engine is there, and each time that it is there again, until the signal aborts. */
+export async function watchEngine(
+  client: EngineClient,
+  onReturn: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const filters = { type: ['daemon'] };
+  while (!signal.aborted) {
+    try {
+      const path = '/events?';
+      const query = { filters: JSON.stringify(filters) };
+      const answer = await client.dial('watching the engine', { method: 'GET', path, query, signal });
+      onReturn();
+      for await (const _ of answer) void _;
+    } catch {
+      // It is away.
+    }
+    await sleep(lookAgainMs, undefined, { signal }).catch(() => {});
   }
 }

@@ -1,9 +1,11 @@
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Config, dataPaths } from '../config.ts';
 import { isInstalled } from '../deploy/hook-host.ts';
-import { messageOf } from '../errors.ts';
+import { messageOf, redisRefusal } from '../errors.ts';
 import { checkRedis, patientRedis } from '../store/redis.ts';
+import { redisDamage } from '../store/redis-process.ts';
+import { isOldStore } from '../store/store-id.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 
 export async function redisFinding(config: Config): Promise<Finding> {
@@ -16,6 +18,14 @@ export async function redisFinding(config: Config): Promise<Finding> {
   const client = patientRedis(config.redisUrl ? { url: config.redisUrl } : { socket });
   try {
     const [warning] = await checkRedis(client);
+    const paths = dataPaths(config.dataDir);
+    const id = await readFile(paths.storeId, 'utf8').catch(() => '');
+    if (await isOldStore(client, paths, id.trim()))
+      return fail(
+        'redis',
+        'it holds an older state of this Gantry than the data folder knows of',
+        'put its newer data back, or go on with the older state: gantry accept-old-store',
+      );
     if (warning !== undefined) return warn('redis', warning, 'see redis.conf');
     if (config.redisUrl !== undefined && !client.options.password) {
       return warn(
@@ -29,7 +39,9 @@ export async function redisFinding(config: Config): Promise<Finding> {
       config.redisUrl === undefined ? 'the private one answers' : 'the external one answers',
     );
   } catch (error) {
-    return fail('redis', messageOf(error), 'npm start, or check GANTRY_REDIS_URL');
+    const damage = config.redisUrl === undefined && (await redisDamage(dataPaths(config.dataDir).redis));
+    const { reason, fix } = redisRefusal(error) ?? (damage || {});
+    return fail('redis', reason ?? messageOf(error), fix ?? 'npm start, or check GANTRY_REDIS_URL');
   } finally {
     client.disconnect();
   }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import type { z } from 'zod';
-import type { readinessShape } from '../api/contract.ts';
+import type { problemShape, readinessShape } from '../api/contract.ts';
 import { type Config, dataPaths } from '../config.ts';
 import { isInternalAddress } from '../domain/internal-address.ts';
 import { messageOf } from '../errors.ts';
@@ -45,6 +45,10 @@ export async function serverFinding(config: Config, token: string): Promise<Find
       'it runs, but the token may not ask how it is',
       'GANTRY_TOKEN=<a token with admin>',
     );
+  if (answer.status !== 200) {
+    const { detail } = (await answer.json()) as z.infer<typeof problemShape>;
+    return fail('server', detail, 'see the operator log');
+  }
   const { ready, checks } = (await answer.json()) as z.infer<typeof readinessShape>;
   const bad = Object.entries(checks).filter(([, state]) => state !== 'ok');
   return ready

@@ -34,6 +34,8 @@ export type AppSettings = {
     | undefined;
   /** A deployment runs the container once instead of serving it. */
   isTask: boolean;
+  /** How long after it went live a crash puts the release before back, should the app have its own idea of that. */
+  monitorMs: number | undefined;
   /** Say more, and keep a container that failed for a look at it. */
   troubleshoot: boolean;
   /** Instead of the image's own command. */
@@ -96,6 +98,11 @@ export function parseAppSettings(
     return path;
   });
 
+  const monitorText = given('GANTRY_MONITOR_WINDOW');
+  const monitorMs = monitorText === undefined ? undefined : parseMonitorWindow(monitorText);
+  if (monitorText !== undefined && monitorMs === undefined)
+    problems.push('GANTRY_MONITOR_WINDOW must be a number of seconds from 0 (off) to 3600');
+
   const username = given('CC_DOCKER_LOGIN_USERNAME');
   // `docker login --password-stdin` drops it as well: files with a password often end in one.
   const password = given('CC_DOCKER_LOGIN_PASSWORD')?.replace(/\r?\n$/, '');
@@ -124,6 +131,7 @@ export function parseAppSettings(
           ? undefined
           : { host: host ?? dockerHub, username, password, isStrict: flag('GANTRY_STRICT_LOGIN') },
       isTask: flag('CC_TASK'),
+      monitorMs,
       troubleshoot: flag('CC_TROUBLESHOOT'),
       runCommand: given('CC_RUN_COMMAND'),
       hooks: {
@@ -162,6 +170,14 @@ function healthNames(env: Readonly<Record<string, string>>): string[] {
     .sort((a, b) => Number(a) - Number(b))
     .map((number) => `CC_HEALTH_CHECK_PATH_${number}`);
   return ['CC_HEALTH_CHECK_PATH', ...numbered].filter((name) => (env[name] ?? '') !== '');
+}
+
+export const longestMonitorMs = 3_600_000;
+
+/** Milliseconds, of a text in seconds. */
+export function parseMonitorWindow(text: string): number | undefined {
+  const ms = /^\d{1,4}$/.test(text) ? Number(text) * 1000 : Number.NaN;
+  return ms <= longestMonitorMs ? ms : undefined;
 }
 
 function parsePort(text: string): number | undefined {

@@ -50,7 +50,16 @@ export type App = {
   live: number | undefined;
   /** Somebody stopped it: nothing serves until a deployment goes live. `isDone`: and none of its containers is left. */
   stopped: { by: string; at: Date; isDone: boolean } | undefined;
+  /** Some of what should serve does not, and cannot be started. */
+  trouble: AppTrouble | undefined;
   /** On its way out: nothing new can be asked of it. */
   isDeleted: boolean;
   createdAt: Date;
 };
+
+export type AppTrouble = { reason: string; hint?: string };
+
+/** In one line. */
+export function showTrouble({ reason, hint }: AppTrouble): string {
+  return hint === undefined ? reason : `${reason}; ${hint}`;
+}

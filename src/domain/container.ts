@@ -61,6 +61,8 @@ export type ContainerState = {
   name: string;
   labels: Readonly<Record<string, string>>;
   running: boolean;
+  /** The engine is about to start it again, after it ended by itself. */
+  isRestarting: boolean;
   restartCount: number;
   /** It comes back when it ends and after a reboot. */
   isKept: boolean;

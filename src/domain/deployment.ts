@@ -4,7 +4,18 @@ import type { EnvChanges } from './env-changes.ts';
 import type { Source } from './source.ts';
 
 /** What started a deployment. */
-export type Trigger = 'push' | 'image' | 'webhook' | 'redeploy' | 'restart' | 'start' | 'retry' | 'rollback';
+export type Trigger =
+  | 'push'
+  | 'image'
+  | 'webhook'
+  | 'redeploy'
+  | 'restart'
+  | 'start'
+  | 'retry'
+  | 'rollback'
+  | 'restore'
+  /** Its release replaces one that crashed. */
+  | 'crash';
 
 export type DeploymentState = 'queued' | 'running' | 'live' | 'failed' | 'cancelled' | 'superseded';
 
@@ -38,6 +49,8 @@ export type Deployment = Source & {
   runs: number;
   /** The route points at its container: from here on it can only become live. */
   switched: boolean;
+  /** Somebody asked for its cancel, which comes true unless it has switched. */
+  isToCancel: boolean;
   createdAt: Date;
   startedAt: Date | undefined;
   endedAt: Date | undefined;
@@ -46,9 +59,16 @@ export type Deployment = Source & {
   /** The step that failed. */
   step: Step | undefined;
   supersededBy: number | undefined;
+  /** How its release ended soon after it went live, and what became of that. */
+  crash: Crash | undefined;
+  /** The release whose crash is the reason for it. */
+  crashOf: number | undefined;
   /** Its verdict reached a connected pusher. */
   reported: boolean;
 };
+
+/** `lastLines`: of what its container printed. */
+export type Crash = { reason: string; lastLines: readonly string[] };
 
 export type Step =
   | 'checkout'

@@ -1,3 +1,5 @@
+import type { AppOptions } from './app-options.ts';
+
 /** What a rollback changes besides the route, at the same moment. A name or option that somebody changed meanwhile stays. */
 export type GoBack = {
   /** Sealed values; empty: there is none. */
@@ -30,4 +32,20 @@ export function goneBack<Value>(settings: {
 
 function isSame(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** What administrators took from an app since, and a release of before still has. */
+export function regainedRights(before: AppOptions, now: AppOptions): string[] {
+  return [
+    ...(before.network === 'host' && now.network !== 'host' ? ['the network of the host'] : []),
+    ...(before.dockerSocket && !now.dockerSocket ? ['the Docker socket'] : []),
+    ...before.dockerNetworks
+      .filter((name) => !now.dockerNetworks.includes(name))
+      .map((name) => `the network ${name}`),
+    ...before.extraHosts
+      .filter(
+        (host) => !now.extraHosts.some(({ name, address }) => name === host.name && address === host.address),
+      )
+      .map(({ name, address }) => `the host ${name}:${address}`),
+  ];
 }

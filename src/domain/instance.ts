@@ -2,8 +2,9 @@
 export type Instance = {
   instance: number;
   release: number;
-  state: 'starting' | 'running' | 'unhealthy' | 'draining' | 'exited';
-  /** Why it is unhealthy or has exited. */
+  /** `missing`: it should serve, and is not there. */
+  state: 'starting' | 'running' | 'unhealthy' | 'draining' | 'exited' | 'missing';
+  /** Why it is unhealthy, has exited or is missing. */
   detail?: string;
   /** Since when it runs, or does not. */
   since?: string;

@@ -1,10 +1,12 @@
 /** What a worker does to keep what runs as it should be, whatever was lost or left before. */
 export const reconcileActions = [
   'repair_queue',
+  'start_container',
   'remove_container',
   'remove_network',
   'remove_volume',
   'remove_checkout',
+  'move_endpoint',
 ] as const;
 export type ReconcileAction = (typeof reconcileActions)[number];
 

@@ -12,14 +12,19 @@ export const eventTypes = [
   'deploy.cancelled',
   'deploy.superseded',
   'release.rolled_back',
+  'release.crashed',
   'app.crashed',
+  'app.crash_looping',
+  'app.down',
   'app.recovered',
   'webhook.test',
 ] as const;
 export type EventType = (typeof eventTypes)[number];
 
 /** The ones a commit has a status for. */
-export const statusEvents = eventTypes.filter((type) => type.startsWith('deploy.'));
+export const statusEvents = eventTypes.filter(
+  (type) => type.startsWith('deploy.') || type === 'release.crashed',
+);
 
 /** The id of the webhook that is the commit status of a linked app. */
 export const statusWebhook = 'status';
@@ -47,13 +52,16 @@ export type OutgoingWebhook = {
   disabled: string | undefined;
 };
 
+/** How the containers of an app are, where that is news. */
+type HealthNews = 'release crashed' | 'crashed' | 'crash looping' | 'down' | 'recovered';
+
 /** A change of a deployment, as it was written down together with that change; or of how its containers are. */
 export type StoredEvent = {
   /** Unique, for ever. */
   id: string;
   app: AppName;
   number: number;
-  state: DeploymentState | 'crashed' | 'recovered';
+  state: DeploymentState | HealthNews;
   /** What is known about a crash. */
   reason: string | undefined;
   at: Date;
@@ -108,7 +116,10 @@ const typeOfState: Record<StoredEvent['state'], EventType> = {
   failed: 'deploy.failed',
   cancelled: 'deploy.cancelled',
   superseded: 'deploy.superseded',
+  'release crashed': 'release.crashed',
   crashed: 'app.crashed',
+  'crash looping': 'app.crash_looping',
+  down: 'app.down',
   recovered: 'app.recovered',
 };
 
@@ -128,7 +139,7 @@ export function eventsOf(
 function payloadOf(type: EventType, event: StoredEvent, deployment: Deployment, url: string): EventPayload {
   const { commit, pull, subject, branch, trigger, by, step, supersededBy, rollbackTo } = deployment;
   const isOver = event.state !== 'queued' && event.state !== 'running';
-  const isHealth = event.state === 'crashed' || event.state === 'recovered';
+  const isHealth = isHealthNews(event.state);
   const reason = isHealth ? event.reason : deployment.reason;
   return {
     type,
@@ -136,7 +147,7 @@ function payloadOf(type: EventType, event: StoredEvent, deployment: Deployment, 
     data: {
       app: event.app,
       number: event.number,
-      state: event.state === 'crashed' || event.state === 'recovered' ? deployment.state : event.state,
+      state: isHealthNews(event.state) ? deployment.state : event.state,
       commit: commit === noCommit ? null : commit,
       image: pull ? { reference: pull.reference, digest: pull.digest ?? null } : null,
       subject,
@@ -150,6 +161,16 @@ function payloadOf(type: EventType, event: StoredEvent, deployment: Deployment, 
       url,
     },
   };
+}
+
+function isHealthNews(state: StoredEvent['state']): state is HealthNews {
+  return (
+    state === 'release crashed' ||
+    state === 'crashed' ||
+    state === 'crash looping' ||
+    state === 'down' ||
+    state === 'recovered'
+  );
 }
 
 const nothing: EventPayload['data'] = {

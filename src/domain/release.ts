@@ -31,4 +31,6 @@ export type Release = Source & {
   /** What is run at which times while it is live. */
   cron: readonly CronEntry[];
   createdAt: Date;
+  /** It crashed soon after. */
+  hasCrashed: boolean;
 };

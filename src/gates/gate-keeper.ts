@@ -21,6 +21,8 @@ export type GateKeeperOptions = {
   events: StoreEvents;
   routes: RouteStore;
   wishes: () => Promise<readonly GateWish[]>;
+  /** Throws when what was read of the store may not be true. */
+  assertOwnStore: () => Promise<void>;
   image: () => Promise<GateImage>;
   /** An address of the network that is not taken. */
   freeAddress: (subnet: string, taken: readonly string[]) => string | undefined;
@@ -84,8 +86,9 @@ export class GateKeeper {
 
   /** Answers whether something is being drained. */
   async #look(): Promise<boolean> {
-    const { engine, storeId, routes, wishes, logger } = this.#options;
+    const { engine, storeId, routes, wishes, assertOwnStore, logger } = this.#options;
     const [wanted, gated] = await Promise.all([wishes(), routes.gated()]);
+    await assertOwnStore();
     if (wanted.length === 0 && gated.length === 0) return false;
     const mark = `${labels.store}=${storeId}`;
     const [gates, networks] = await Promise.all([engine.listGates(mark), engine.describeNetworks(mark)]);
@@ -111,9 +114,10 @@ export class GateKeeper {
     gates: readonly GateState[],
     networks: readonly NetworkState[],
   ): Promise<boolean> {
-    const { routes, logger } = this.#options;
+    const { routes, assertOwnStore, logger } = this.#options;
     // First: what the gates count as open must not be from before they knew this route.
     const route = await routes.get(app);
+    await assertOwnStore();
     const targets = (route?.live ?? []).map(({ address }) => address);
     const open: (GateAnswer['open'] | undefined)[] = [];
     for (const wish of wishes) {

@@ -1,4 +1,4 @@
-import { type AppName, type CommitSha, parseCommitSha } from '../domain/app.ts';
+import { type AppName, parseCommitSha } from '../domain/app.ts';
 import type { Deployment } from '../domain/deployment.ts';
 import { noCommit } from '../domain/source.ts';
 import type { Logger } from '../logger.ts';
@@ -10,13 +10,15 @@ const gitMovesWithinMs = 2000;
 
 /**
  * Keeps `main` what it promises to be: the last pushed or fetched commit that went live, and after a rollback the commit that was
- * gone back to. While the push is there git itself moves the branch; when it left, or its server died, this does, and
- * only from where the push saw it.
+ * gone back to. While the push is there git itself moves the branch; when it left, or its server died, this does, and so
+ * for what went live without a push.
  */
 export class BranchKeeper {
   readonly #repositories: Repositories;
   readonly #logger: Logger;
-  readonly #watchers = new Map<string, number>();
+  /** How many pushes are attached to each deployment; 0 for as long as git may still move the branch of the last one. */
+  readonly #attached = new Map<string, number>();
+  readonly #waiting = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(repositories: Repositories, logger: Logger) {
@@ -27,11 +29,11 @@ export class BranchKeeper {
   /** A push is attached to the deployment until the returned function is called. */
   watch(app: AppName, number: number): () => void {
     const key = `${app}/${number}`;
-    this.#watchers.set(key, (this.#watchers.get(key) ?? 0) + 1);
+    this.#attached.set(key, (this.#attached.get(key) ?? 0) + 1);
     return () => {
-      const left = (this.#watchers.get(key) ?? 1) - 1;
-      if (left > 0) this.#watchers.set(key, left);
-      else this.#watchers.delete(key);
+      const left = (this.#attached.get(key) ?? 1) - 1;
+      this.#attached.set(key, left);
+      if (left === 0) this.#soon(() => this.#attached.get(key) === 0 && this.#attached.delete(key));
     };
   }
 
@@ -41,7 +43,7 @@ export class BranchKeeper {
     const ref = `refs/heads/${branch}`;
     const repository = this.#repositories.open(app);
     const now = await repository.readRef(ref);
-    const isAlone = (this.#watchers.get(`${app}/${number}`) ?? 0) <= 1;
+    const isAlone = (this.#attached.get(`${app}/${number}`) ?? 0) <= 1;
     if (isAlone && now === parseCommitSha(update.oldSha)) return { ref: update.ref, status: 'ok' };
     if (isAlone && now === undefined && /^0+$/.test(update.oldSha)) return { ref: update.ref, status: 'ok' };
     // The branch moved while this push waited, or two pushes of one commit report at once: git would refuse to move it.
@@ -49,62 +51,59 @@ export class BranchKeeper {
     return { ref: update.ref, status: 'shown-as', refName: ref, oldSha: update.oldSha, newSha: commit };
   }
 
-  /** Looks after the branch of a deployment that went live, once no push is there to do it, if it still is live then. */
-  settleLater(deployment: Deployment, isLive: () => Promise<boolean>): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      if (this.#watchers.has(`${deployment.app}/${deployment.number}`)) this.settleLater(deployment, isLive);
-      else
-        void this.#settleIfLive(deployment, isLive).catch((err: unknown) =>
-          this.#logger.warn({ app: deployment.app, err }, 'branch was not moved'),
-        );
-    }, gitMovesWithinMs);
-    this.#timers.add(timer);
-  }
-
   /**
-   * What went live without a push takes the branch along, also backwards: the commit that was rolled back can then be
-   * pushed again, where git would say "Everything up-to-date", and its correction without force.
+   * Moves the branch of the live deployment to its commit, also backwards: what was rolled back can then be pushed again,
+   * where git would say "Everything up-to-date", and its correction without force. While it is git's turn, later. Fine to
+   * repeat, for a branch that somebody moved by hand. A newer deployment that goes live meanwhile moves it after this: who
+   * saw the branch before `isLive` was true has not seen that.
    */
-  async follow({ app, trigger, branch, commit }: Deployment): Promise<void> {
-    if (trigger === 'push' || branch === '' || commit === noCommit || !(await this.#repositories.exists(app)))
-      return;
+  async follow(deployment: Deployment, isLive: () => Promise<boolean>): Promise<void> {
+    const { app, trigger, branch, commit } = deployment;
+    if (branch === '' || commit === noCommit || !(await this.#repositories.exists(app))) return;
     const repository = this.#repositories.open(app);
     const ref = `refs/heads/${branch}`;
-    const now = await repository.readRef(ref);
-    if (now === commit || !(await repository.hasWholeHistory(commit))) return;
-    if (await repository.compareAndSwapRef(ref, commit, now))
-      this.#logger.info({ app, commit, trigger }, 'branch moved to what is live');
-  }
-
-  async #settleIfLive(deployment: Deployment, isLive: () => Promise<boolean>): Promise<void> {
-    if (await isLive()) await this.#settle(deployment);
-  }
-
-  async #settle(deployment: Deployment): Promise<void> {
-    const { app, branch, commit, oldSha } = deployment;
-    if (branch === '') return;
-    const repository = this.#repositories.open(app);
-    const ref = `refs/heads/${branch}`;
-    const now = await repository.readRef(ref);
-    if (now === commit || !(await canMove(now, oldSha, commit, (a, b) => repository.isAncestor(a, b))))
-      return;
+    if (await repository.isAt(ref, commit)) return;
+    if (trigger === 'push' && this.#isTurnOfGit(deployment)) return this.#followLater(deployment, isLive);
+    const was = await repository.readRef(ref);
+    if (was === commit || !(await isLive())) return;
     // Moving a branch to a commit whose parents were never sent would damage every later clone.
     if (!(await repository.hasWholeHistory(commit))) return;
-    if (await repository.compareAndSwapRef(ref, commit, now))
-      this.#logger.info({ app, commit }, 'branch moved without its push');
+    if (await repository.compareAndSwapRef(ref, commit, was))
+      this.#logger.info({ app, commit, was, trigger }, 'branch moved to what is live');
+  }
+
+  /** Of an app nothing of which is live: a store older than the repository leaves a branch that git would call up-to-date. */
+  async withdraw(app: AppName): Promise<void> {
+    if (await this.#repositories.exists(app)) await this.#repositories.open(app).removeBranches();
   }
 
   close(): void {
     for (const timer of this.#timers) clearTimeout(timer);
   }
-}
 
-async function canMove(
-  now: CommitSha | undefined,
-  seen: string,
-  commit: CommitSha,
-  isAncestor: (a: CommitSha, b: CommitSha) => Promise<boolean>,
-): Promise<boolean> {
-  return now === undefined || now === parseCommitSha(seen) || isAncestor(now, commit);
+  #isTurnOfGit({ app, number, endedAt }: Deployment): boolean {
+    const endedForMs = Date.now() - (endedAt?.getTime() ?? Date.now());
+    return this.#attached.has(`${app}/${number}`) || endedForMs < gitMovesWithinMs;
+  }
+
+  #followLater(deployment: Deployment, isLive: () => Promise<boolean>): void {
+    const { app, number } = deployment;
+    const key = `${app}/${number}`;
+    if (this.#waiting.has(key)) return;
+    this.#waiting.add(key);
+    this.#soon(() => {
+      this.#waiting.delete(key);
+      this.follow(deployment, isLive).catch((err: unknown) =>
+        this.#logger.warn({ app, err }, 'branch was not moved'),
+      );
+    });
+  }
+
+  #soon(act: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      act();
+    }, gitMovesWithinMs);
+    this.#timers.add(timer);
+  }
 }

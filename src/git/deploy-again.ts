@@ -40,8 +40,8 @@ export function deployAgain(deps: DeployAgainDeps): (app: App, again: Again) => 
       noCache,
       image: kind === 'redeploy' ? undefined : image,
     });
-    await deps.queue.wake(app.name);
     if (!pull) await deps.repositories.open(app.name).pin(String(number), commit);
+    await deps.queue.wake(app.name);
     return number;
   };
 }

@@ -29,8 +29,8 @@ export function deployFetched({ deployments, queue, repositories, knownHostsFile
       const repository = repositories.open(app);
       const info = await repository.commitInfo(commit);
       const made = await deployments.request({ ...request, subject: info?.subject ?? request.subject });
-      await queue.wake(app);
       await repository.pin(String(made.number), commit);
+      await queue.wake(app);
       if (request.oldSha.startsWith('0'.repeat(40))) await repository.setDefaultBranch(branch);
       return made;
     },

@@ -1,4 +1,5 @@
 import { type SimpleGitOptions, simpleGit } from 'simple-git';
+import { messageOf } from '../errors.ts';
 import { withErrorHandled } from './spawn-failure.ts';
 
 export type GitPlace = {
@@ -49,15 +50,19 @@ const hardened: Partial<SimpleGitOptions> = {
   // The two settings that simple-git warns about, both used here to switch something off.
   unsafe: { allowUnsafeHooksPath: true, allowUnsafeConfigPaths: true, allowUnsafeTemplateDir: true },
   completion: { onClose: true, onExit: false },
-  // By default simple-git takes a failure that prints nothing for a success.
-  errors(error, { exitCode, stdErr }) {
-    if (error) return error;
-    if (exitCode === 0) return undefined;
-    return exitCode === 1 && stdErr.length === 0
-      ? Buffer.from(silentFailure)
-      : Buffer.concat([...stdErr, Buffer.from(`git exited with ${exitCode}`)]);
+  // By default simple-git takes a failure that prints nothing for a success, and what was printed for the message.
+  errors(error, { exitCode }) {
+    if (!error && exitCode === 0) return undefined;
+    const message = error ? messageOf(error) : '';
+    const said = withoutTrace(message);
+    if (error && said !== '' && said === message) return error;
+    return Buffer.from(said || (exitCode === 1 ? silentFailure : `git exited with ${exitCode}`));
   },
 };
+
+function withoutTrace(printed: string): string {
+  return printed.replace(/^[\d:.]+ \S+\.c:\d+ +trace: .*\n/gm, '');
+}
 
 function dynamicOptions({ input, signal }: GitPlace): Partial<SimpleGitOptions> {
   return { ...(input !== undefined && { input: () => input }), ...(signal && { abort: signal }) };

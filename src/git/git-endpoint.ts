@@ -65,7 +65,7 @@ export const defaultGitLimits: GitLimits = {
   maxFetchRequestBytes: 32 * 1024 * 1024,
   transfers: 32,
   transfersPerAccount: 16,
-  waitingTransfers: 256,
+  waitingTransfers: 2000,
 };
 
 /** Before a large push git asks with an empty one whether it may. */
@@ -188,8 +188,8 @@ export class GitEndpoint {
       if (!(await repositories.exists(app))) throw new GitRefusal(404, `app "${app}" not found or not yours`);
       return;
     }
-    await repositories.create(app);
     if (isPush) await ensureReady(app);
+    await repositories.create(app);
   }
 
   async #advertise({ route, app }: Admitted, req: IncomingMessage, res: ServerResponse): Promise<void> {

@@ -53,6 +53,8 @@ function gitConfig({ maxPushBytes }: Pick<GitSettings, 'maxPushBytes'>): string 
   hooksPath = ${quoted(hooksFolder)}
   attributesFile = /dev/null
   fsync = committed,reference
+  # Those of a push in quarantine are the refs of the repository itself, which git knows anyway.
+  alternateRefsCommand = true
 [receive]
   # Every ref goes to the hook: one place decides.
   procReceiveRefs = refs

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import { UserError } from '../errors.ts';
+import { redisRefusal, UserError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { type HookRequest, parseHookRequest, printFrame, reportFrame } from './hook-messages.ts';
 import type { ReceivePush, RefReport } from './push.ts';
@@ -31,7 +31,9 @@ export class HookConversation {
       this.#report(await this.#decide(this.#request));
     } catch (error) {
       if (!this.#left.signal.aborted) this.#options.logger.error({ err: error }, 'push could not be decided');
-      this.#refuseAll(error instanceof UserError ? error.message : 'internal error');
+      this.#refuseAll(
+        error instanceof UserError ? error.message : (redisRefusal(error)?.reason ?? 'internal error'),
+      );
     }
   }
 

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { type App, type CommitSha, shortSha } from '../domain/app.ts';
+import { type App, type AppName, type CommitSha, shortSha } from '../domain/app.ts';
 import type { RecordAudit } from '../domain/audit.ts';
 import { type Deployment, type DeploymentState, isFinal } from '../domain/deployment.ts';
 import { type LogLine, renderLogLine } from '../domain/log-line.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { showSource } from '../domain/source.ts';
+import { failpoint } from '../failpoint.ts';
+import type { Logger } from '../logger.ts';
 import type { DeployQueue } from '../queue/deploy-queue.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
@@ -19,12 +21,15 @@ import type { Repositories } from './repositories.ts';
 export type ReceiveDeps = {
   apps: AppStore;
   releases: ReleaseStore;
+  /** Writes a deployment down, also over a short absence of Redis. */
+  request: DeploymentStore['request'];
   deployments: DeploymentStore;
   queue: DeployQueue;
   logs: LogReader;
   repositories: Repositories;
   branches: BranchKeeper;
   recordAudit: RecordAudit;
+  logger: Logger;
 };
 
 type Say = (line: LogLine) => Promise<void>;
@@ -39,6 +44,7 @@ export function receivePushes(deps: ReceiveDeps): ReceivePush {
       branch: '',
       live: undefined,
       stopped: undefined,
+      trouble: undefined,
       isDeleted: false,
       createdAt: new Date(),
     };
@@ -104,7 +110,8 @@ async function deployRef(
   if (!info) return { ref, status: 'refused', reason: 'not a commit' };
   const { sha: commit, subject } = info;
 
-  const { number, attached } = await deps.deployments.request({
+  await failpoint('before request');
+  const { number, attached } = await deps.request({
     app: app.name,
     requestId: randomUUID(),
     trigger: kind === 'deploy' ? 'push' : 'redeploy',
@@ -117,12 +124,24 @@ async function deployRef(
     noCache: options.noCache,
     image: undefined,
   });
-  await audit(deps, push, 'push', `${branch} ${shortSha(commit)} -> ${number}`);
-  await deps.queue.wake(app.name);
+  await failpoint('after request');
+  await failpoint('before wake');
+  await Promise.all([
+    audit(deps, push, 'push', `${branch} ${shortSha(commit)} -> ${number}`),
+    // One that is lost is made up for: workers look for what waits.
+    deps.queue.wake(app.name).catch(() => {}),
+  ]);
+  await failpoint('after wake');
   // The worker is on its way; nothing is collected before the pin is there, because nothing but us collects.
-  const pinned = repository.pin(String(number), commit);
-  if (app.branch === '') await repository.setDefaultBranch(branch);
-  await pinned;
+  const noted = [
+    repository.pin(String(number), commit),
+    ...(app.branch === '' ? [repository.setDefaultBranch(branch)] : []),
+  ];
+  // It is accepted, and on a full disk the worker has more to say.
+  await Promise.all(noted).catch((err: unknown) =>
+    deps.logger.warn({ app: app.name, deployment: number, err }, 'the commit could not be marked as in use'),
+  );
+  await letGoIfOver(deps, app.name, number);
   await tellMissed(deps, app, number, say);
   if (attached)
     await say({
@@ -142,12 +161,24 @@ async function deployRef(
     const deployment = await deps.deployments.get(app.name, number);
     if (!deployment) throw new Error(`deployment ${number} of ${app.name} vanished`);
     if (end === 'superseded') await tellSuperseded(deps, deployment, say);
+    await failpoint('before report');
     const report = await verdict(deps, decision, deployment, end, update);
+    await failpoint('after report');
     if (push.isWatched()) await deps.deployments.markReported(app.name, number);
     return report;
   } finally {
     unwatch();
   }
+}
+
+/** What ended meanwhile was put away before the commit was pinned. */
+async function letGoIfOver(
+  { deployments, repositories }: ReceiveDeps,
+  app: AppName,
+  number: number,
+): Promise<void> {
+  const deployment = await deployments.get(app, number);
+  if (deployment && isFinal(deployment.state)) await repositories.open(app).unpin(String(number));
 }
 
 async function audit(
@@ -199,7 +230,9 @@ async function tellMissed(deps: ReceiveDeps, app: App, current: number, say: Say
   for (const deployment of earlier.reverse()) {
     if (deployment.reported || !isFinal(deployment.state)) continue;
     const what = deployment.rollbackTo === undefined ? '' : `, back to v${deployment.rollbackTo}`;
-    const how = deployment.state === 'live' ? 'went live' : (deployment.reason ?? deployment.state);
+    const how =
+      deployment.crash?.reason ??
+      (deployment.state === 'live' ? 'went live' : (deployment.reason ?? deployment.state));
     await say({
       kind: 'detail',
       text: `while you were away: deploy #${deployment.number} (${showSource(deployment)}${what}) ${safeText(how, 150)}`,

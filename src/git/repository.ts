@@ -1,4 +1,5 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type CommitSha, parseCommitSha } from '../domain/app.ts';
 import { messageOf } from '../errors.ts';
 import { type GitPlace, runGit, silentFailure } from './git-command.ts';
@@ -23,6 +24,12 @@ export class Repository {
     return this.#resolve(`${checkedRef(ref)}^{commit}`);
   }
 
+  /** Whether a ref is there, without asking git; `false`: it may be all the same. */
+  async isAt(ref: string, sha: CommitSha): Promise<boolean> {
+    const text = await readFile(join(this.path, checkedRef(ref)), 'utf8').catch(() => '');
+    return text.trim() === sha;
+  }
+
   /** Moves a ref only if it still is where the caller saw it; `undefined` means it does not exist. */
   async compareAndSwapRef(ref: string, newSha: CommitSha, oldSha: CommitSha | undefined): Promise<boolean> {
     try {
@@ -43,10 +50,22 @@ export class Repository {
     await this.#changeRef('delete', pinRef(id), '');
   }
 
-  /** The ids of all pins, for finding forgotten ones. */
+  /** The ids of all pins, for finding forgotten ones. Without asking git: nothing here ever packs refs. */
   async pins(): Promise<string[]> {
-    const names = await this.#git(['for-each-ref', '--format=%(refname)', pinFolder]);
-    return names.split('\n').flatMap((name) => (name === '' ? [] : [name.slice(pinFolder.length)]));
+    const files = await readdir(join(this.path, pinFolder)).catch(() => []);
+    return files.filter((name) => !name.endsWith('.lock'));
+  }
+
+  /** All refs as they are now, as git keeps them in a file. */
+  async packedRefs(): Promise<string> {
+    return this.#git(['for-each-ref', '--format=%(objectname) %(refname)']);
+  }
+
+  /** Their commits stay. */
+  async removeBranches(): Promise<void> {
+    const names = await this.#git(['for-each-ref', '--format=%(refname)', 'refs/heads/']);
+    for (const name of names.split('\n'))
+      if (name !== '') await this.#changeRef('delete', checkedRef(name), '');
   }
 
   /** The branch that a plain `git clone` checks out. */
@@ -213,7 +232,9 @@ export class Repository {
   /** As a transaction, because its verbs make git print, and simple-git waits 50 ms more for a silent command. */
   async #changeRef(verb: 'update' | 'delete', ref: string, ...values: string[]): Promise<void> {
     const change = `${verb} ${[ref, ...values].join('\0')}`;
-    await this.#git(['update-ref', '--stdin', '-z'], { input: `start\0${change}\0commit\0` });
+    const said = await this.#git(['update-ref', '--stdin', '-z'], { input: `start\0${change}\0commit\0` });
+    // Of a transaction that it read only in part, git says nothing, and that all is well.
+    if (!said.includes('commit: ok')) throw new Error(`git did not ${verb} ${ref}`);
   }
 
   #git(args: readonly string[], place: GitPlace = {}): Promise<string> {

@@ -64,8 +64,8 @@ export function retry(
       noCache,
       image: undefined,
     });
-    await queue.wake(app.name);
     if (!pull) await repositories.open(app.name).pin(String(asked.number), commit);
+    await queue.wake(app.name);
     return asked.number;
   };
 }

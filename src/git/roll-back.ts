@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Account, isAdmin } from '../domain/account.ts';
 import type { App } from '../domain/app.ts';
 import type { AppOptions } from '../domain/app-options.ts';
+import { regainedRights } from '../domain/go-back.ts';
 import type { Release } from '../domain/release.ts';
 import { UserError } from '../errors.ts';
 import type { DeployQueue } from '../queue/deploy-queue.ts';
@@ -72,7 +73,7 @@ export function rollBack(deps: RollBackDeps): RollBack {
   };
 }
 
-/** The one that was live before; a restart that changed nothing is no other release. */
+/** The one that was live before and did not crash; a restart that changed nothing is no other release. */
 async function previous({ apps, releases }: RollBackDeps, live: Release): Promise<Release | undefined> {
   const { app } = live;
   const content = async (release: Release): Promise<string> => {
@@ -84,7 +85,7 @@ async function previous({ apps, releases }: RollBackDeps, live: Release): Promis
   for (const number of await releases.numbers(app)) {
     if (number >= live.number) continue;
     const release = await releases.get(app, number);
-    if (release && (await content(release)) !== present) return release;
+    if (release && !release.hasCrashed && (await content(release)) !== present) return release;
   }
   return undefined;
 }
@@ -109,18 +110,7 @@ function isTask(options: AppOptions, env: Readonly<Record<string, string>>): boo
 
 /** What administrators took from an app does not come back by itself. */
 function checkRights(app: App, release: Release, now: AppOptions): void {
-  const regained = [
-    ...(release.options.network === 'host' && now.network !== 'host' ? ['the network of the host'] : []),
-    ...(release.options.dockerSocket && !now.dockerSocket ? ['the Docker socket'] : []),
-    ...release.options.dockerNetworks
-      .filter((name) => !now.dockerNetworks.includes(name))
-      .map((name) => `the network ${name}`),
-    ...release.options.extraHosts
-      .filter(
-        (host) => !now.extraHosts.some(({ name, address }) => name === host.name && address === host.address),
-      )
-      .map(({ name, address }) => `the host ${name}:${address}`),
-  ];
+  const regained = regainedRights(release.options, now);
   if (regained.length > 0)
     throw new UserError(
       'FORBIDDEN',

@@ -7,6 +7,7 @@ export type MetricsSources = {
   /** The deployment each app should have next or has in work, settled or not. */
   desired: () => Promise<Deployment[]>;
   workers: () => Promise<number>;
+  lastBackup: () => Promise<Date | undefined>;
   freeBytes: () => Promise<number>;
   /** What the router answered to visitors of apps, by kind of status. */
   responses: () => Promise<Readonly<Record<string, number>>>;
@@ -37,7 +38,7 @@ export class Metrics {
   readonly #droppedLines: Counter;
   readonly #freeBytes: Gauge<'area'>;
 
-  constructor({ version, desired, workers, freeBytes, responses, requestTimes }: MetricsSources) {
+  constructor({ version, desired, workers, lastBackup, freeBytes, responses, requestTimes }: MetricsSources) {
     const registers = [this.#registry];
     const gauge = (name: string, help: string, read: () => Promise<number>): void => {
       new Gauge({
@@ -172,6 +173,10 @@ export class Metrics {
       return Math.max(0, ...waits) / 1000;
     });
     gauge('workers', 'Workers that take deployments.', workers);
+    gauge('backup_timestamp_seconds', 'When the store was last backed up; 0: never.', async () => {
+      const at = await lastBackup();
+      return (at?.getTime() ?? 0) / 1000;
+    });
   }
 
   deploymentEnded({ state, trigger, createdAt, startedAt, endedAt }: Deployment): void {

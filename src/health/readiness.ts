@@ -1,5 +1,7 @@
-import { statfs } from 'node:fs/promises';
-import { messageOf } from '../errors.ts';
+import { randomUUID } from 'node:crypto';
+import { rm, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { diskRefusal, messageOf, UserError } from '../errors.ts';
 import { timeoutSignal } from '../timeout-signal.ts';
 
 /** Looks at one thing a server needs. What it returns or throws is what is wrong. */
@@ -32,8 +34,25 @@ export async function freeBytes(folder: string): Promise<number> {
   return disk.bavail * disk.bsize;
 }
 
+/** Throws what a pusher is told while nothing can be written there: bytes or inodes are used up, or it is read-only. */
+export async function assertDiskTakes(folder: string): Promise<void> {
+  const file = join(folder, `.probe-${randomUUID()}`);
+  try {
+    try {
+      await writeFile(file, 'a byte');
+    } finally {
+      await rm(file, { force: true });
+    }
+  } catch (error) {
+    const refusal = diskRefusal(error);
+    if (!refusal) throw error;
+    throw new UserError('DISK_UNAVAILABLE', `${refusal.reason}; running apps are not affected`, refusal.fix);
+  }
+}
+
 export function diskCheck(folder: string): ReadinessCheck {
   return async () => {
+    await assertDiskTakes(folder);
     const free = await freeBytes(folder);
     return free < leastFreeBytes ? `only ${Math.floor(free / 1024 ** 2)} MiB are free` : undefined;
   };

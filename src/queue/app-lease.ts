@@ -56,24 +56,30 @@ export class AppLease {
     return this.#controller.signal;
   }
 
-  /** Starts renewing on behalf of a deployment, and watching whether it is still wanted. */
+  /** Starts renewing. */
+  keep(): void {
+    if (this.#timer === undefined) this.#schedule();
+  }
+
+  /** Renews on behalf of a deployment, and watches whether it is still wanted. */
   watch(number: number, canBeStopped: (cause: StopCause) => boolean): void {
     this.#number = number;
     this.#canBeStopped = canBeStopped;
-    this.#schedule();
+    this.keep();
   }
 
   /** Looks at once instead of at the next renewal; for hints that something changed. */
   async renewNow(): Promise<void> {
     const asked = performance.now();
     const number = this.#number;
-    // A hint may come before it is known what this lease is for; then there is nothing yet that could be stopped.
-    if (number === 0) return;
+    if (this.#timer === undefined) return;
     try {
-      const news = await this.#store.renew(this.#app, this.#owner, this.#timing.ttlMs, number);
+      const news = await this.#store.renew(this.#app, this.#owner, this.fence, this.#timing.ttlMs, number);
       if (!news.held) this.#abort({ kind: 'lease lost' });
       else {
         this.#validUntil = asked + this.#timing.ttlMs - this.#timing.marginMs;
+        // It may not be known yet what this lease is for; then there is nothing that could be stopped.
+        if (number === 0) return;
         if (news.cancel !== undefined) this.stop({ kind: 'cancelled', reason: news.cancel });
         if (news.desired > number) this.stop({ kind: 'newer push', by: news.desired });
       }
@@ -110,7 +116,7 @@ export class AppLease {
       () => {
         // The next look must not wait for this one: a hanging Redis would hide the deadline.
         void this.renewNow();
-        if (this.#number !== 0) this.#schedule();
+        if (this.#timer !== undefined) this.#schedule();
       },
       Math.min(this.#timing.renewMs, untilEnd),
     );

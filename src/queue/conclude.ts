@@ -2,13 +2,26 @@ import type { Attempt } from '../deploy/attempt.ts';
 import { seconds } from '../deploy/deploy-log.ts';
 import type { AppName } from '../domain/app.ts';
 import type { Deployment, DeploymentState, DeployOutcome, Step } from '../domain/deployment.ts';
+import { EngineAway } from '../domain/engine-away.ts';
 import { safeText } from '../domain/safe-text.ts';
+import { diskRefusal, messageOf } from '../errors.ts';
 
 /** An attempt before it is known what the app's settings are. */
 export type Run = Omit<Attempt, 'settings'>;
 
 /** Something of ours or of the machine failed, not the app. */
-export type Broken = { kind: 'broken'; reason: string };
+export type Broken = { kind: 'broken'; reason: string; hints?: readonly string[]; step?: Step };
+
+/** What a person is told of an error that nobody expected. */
+export function brokenBy(error: unknown): Broken {
+  const disk = diskRefusal(error);
+  return {
+    kind: 'broken',
+    reason: disk?.reason ?? safeText(messageOf(error), 150),
+    ...(disk && { hints: [disk.fix] }),
+    ...(error instanceof EngineAway && error.step !== undefined && { step: error.step }),
+  };
+}
 
 export type Ending = { state: DeploymentState; reason?: string; supersededBy?: number; step?: Step };
 
@@ -29,7 +42,9 @@ export async function conclude(
       }
       await log.success(`${app} v${number} is live (${took})`);
       await log.detail(appUrl(app));
-      if (deployment.rollbackTo !== undefined)
+      if (deployment.crashOf !== undefined)
+        await log.detail(`the same as v${deployment.rollbackTo}, because v${deployment.crashOf} crashed`);
+      else if (deployment.rollbackTo !== undefined)
         await log.detail(`the same as v${deployment.rollbackTo}; gantry rollback undoes it`);
       return;
     case 'failed':
@@ -40,11 +55,14 @@ export async function conclude(
       });
       return;
     case 'broken':
-      await log.failure(`deploy #${number} failed after ${took}`, {
-        reason: outcome.reason,
-        details: [outcome.reason],
-        hints: hintsFor(run, appUrl),
-      });
+      await log.failure(
+        `deploy #${number} failed${outcome.step ? ` in "${outcome.step}"` : ''} after ${took}`,
+        {
+          reason: outcome.reason,
+          details: [outcome.reason],
+          hints: [...(outcome.hints ?? []), ...hintsFor(run, appUrl)],
+        },
+      );
       return;
     case 'cancelled':
       await log.failure(`deploy #${number} cancelled: ${outcome.reason}`, {
@@ -85,7 +103,11 @@ export function endingOf(outcome: DeployOutcome | Broken, mask: (text: string) =
         step: outcome.step,
       };
     case 'broken':
-      return { state: 'failed', reason: mask(`failed: ${outcome.reason}`) };
+      return {
+        state: 'failed',
+        reason: mask(`failed${outcome.step ? ` in ${outcome.step}` : ''}: ${outcome.reason}`),
+        ...(outcome.step && { step: outcome.step }),
+      };
     case 'cancelled':
       return { state: 'cancelled', reason: `cancelled: ${outcome.reason}` };
     case 'superseded':

@@ -20,12 +20,20 @@ export class DeployQueue {
     await this.#queue.add('wake', { app }, { deduplication: { id: app, keepLastIfActive: true } });
   }
 
-  /** Removes a deduplication mark whose job is gone; with it, wake-ups of the app would be dropped for ever. */
+  /**
+   * Removes a deduplication mark whose job is gone; with it, wake-ups of the app would be dropped for ever. A job that is to
+   * look again in a second does so now: its second takes an hour when the clock was set back by one.
+   */
   async repair(app: AppName): Promise<boolean> {
     const id = await this.#queue.getDeduplicationJobId(app);
-    if (!id || (await this.#queue.getJob(id))) return false;
-    await this.#queue.removeDeduplicationKey(app);
-    return true;
+    if (!id) return false;
+    const job = await this.#queue.getJob(id);
+    if (!job) {
+      await this.#queue.removeDeduplicationKey(app);
+      return true;
+    }
+    await job.promote().catch(() => {}); // it does not wait for a time
+    return false;
   }
 
   /** How many worker processes take jobs. */

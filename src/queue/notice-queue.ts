@@ -25,6 +25,10 @@ export class NoticeQueue<Notice extends NoticeJob> {
     await this.#queue.add('send', { scope, webhook, id }, { jobId: `${scope}.${id}.${round}` });
   }
 
+  async isEmpty(): Promise<boolean> {
+    return (await this.#queue.getJobCountByTypes('waiting', 'active', 'delayed')) === 0;
+  }
+
   async close(): Promise<void> {
     await this.#queue.close();
   }

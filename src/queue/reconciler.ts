@@ -11,6 +11,8 @@ type ReconcilerOptions = {
   queue: DeployQueue;
   tasks: TaskStore;
   taskQueue: TaskQueue;
+  /** Throws when Redis is not the store any more. */
+  assertOwnStore: () => Promise<void>;
   measure: Measure;
   everyMs: number;
   logger: Logger;
@@ -22,6 +24,7 @@ export class Reconciler {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #stopped = false;
+  #trouble = '';
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -40,8 +43,9 @@ export class Reconciler {
   }
 
   async #once(): Promise<void> {
-    const { deployments, queue, tasks, taskQueue, measure, logger } = this.#options;
+    const { deployments, queue, tasks, taskQueue, assertOwnStore, measure, logger } = this.#options;
     try {
+      await assertOwnStore();
       for (const app of await deployments.unsettled()) {
         if (await queue.repair(app))
           measure({ name: 'reconcile_actions_total', label: 'repair_queue', value: 1 });
@@ -49,8 +53,11 @@ export class Reconciler {
       }
       for (const { app, number } of await tasks.open()) await taskQueue.add(app, number);
       measure({ name: 'worker_heartbeat_timestamp_seconds', value: Date.now() / 1000 });
+      this.#trouble = '';
     } catch (error) {
-      logger.debug({ reason: messageOf(error) }, 'reconciling failed; Redis may be away');
+      const reason = messageOf(error);
+      if (this.#trouble !== reason) logger.error({ reason }, 'nothing is reconciled; it is tried again');
+      this.#trouble = reason;
     }
   }
 }

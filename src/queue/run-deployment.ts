@@ -1,4 +1,4 @@
-import { type Attempt, type DeployTools, isTask } from '../deploy/attempt.ts';
+import { type Attempt, type DeployTools, isTask, type Owned } from '../deploy/attempt.ts';
 import { deploy } from '../deploy/deploy.ts';
 import { DeployLog } from '../deploy/deploy-log.ts';
 import { emptyApp } from '../deploy/empty-app.ts';
@@ -14,7 +14,7 @@ import type { Release } from '../domain/release.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { secretsOf } from '../domain/service-env.ts';
 import { showSource } from '../domain/source.ts';
-import { messageOf } from '../errors.ts';
+import { failpoint } from '../failpoint.ts';
 import type { Logger } from '../logger.ts';
 import type { AppDeletions } from '../store/app-deletions.ts';
 import type { AppStore } from '../store/app-store.ts';
@@ -25,7 +25,7 @@ import type { RouteStore } from '../store/route-store.ts';
 import type { ServiceStore } from '../store/service-store.ts';
 import type { TcpPortStore } from '../store/tcp-port-store.ts';
 import type { AppLease } from './app-lease.ts';
-import { type Broken, conclude, type Ending, endingOf, type Run } from './conclude.ts';
+import { type Broken, brokenBy, conclude, type Ending, endingOf, type Run } from './conclude.ts';
 
 export type RunDeps = {
   apps: AppStore;
@@ -59,11 +59,14 @@ type Prepared = Run & {
 
 /** Runs the app's next deployment, if there is one, and writes down how it ended. Needs the app's lease. */
 export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps): Promise<RunResult> {
+  lease.keep();
   if (await catchUp(app, lease, deps)) return 'nothing to do';
+  await failpoint('before claim');
   const deployment = await deps.deployments.claim(app, lease.fence, deps.maxRuns);
   if (!deployment) return 'nothing to do';
   const logger = deps.logger.child({ app, deployment: deployment.number });
   logger.info({ source: showSource(deployment), run: deployment.runs }, 'deployment started');
+  await failpoint('after claim');
   const end = (outcome: Ending): Promise<boolean> =>
     deps.deployments.finish(app, deployment.number, lease.fence, outcome);
 
@@ -72,7 +75,7 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
     run = await prepare(deployment, lease, deps);
   } catch (error) {
     logger.error({ err: error }, 'deployment could not be prepared');
-    await end({ state: 'failed', reason: `failed: ${safeText(messageOf(error), 150)}` });
+    await end(endingOf(brokenBy(error), (text) => text));
     return 'finished';
   }
 
@@ -89,14 +92,16 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
       outcome = outcomeOfStop(stopped.stop);
     } else {
       logger.error({ err: error }, 'deployment broke');
-      outcome = { kind: 'broken', reason: safeText(messageOf(error), 150) };
+      outcome = await endOfBroken(error, run, deps);
     }
   }
   // A release that was stopped to make room for this one may not have come back.
   const serving = outcome.kind === 'live' ? run.serving : await servingRelease(deps, deployment);
   await conclude(outcome, { ...run, serving }, deps.appUrl);
   await run.flush();
+  await failpoint('before end');
   const written = await end(endingOf(outcome, run.mask));
+  await failpoint('after end');
   logger.info({ outcome: outcome.kind, written }, 'deployment ended');
   return written ? 'finished' : 'lost';
 }
@@ -104,14 +109,15 @@ export async function runDeployment(app: AppName, lease: AppLease, deps: RunDeps
 /** What comes before anything that waits: a push to an app that is stopped starts it. Answers whether the app is gone. */
 async function catchUp(name: AppName, lease: AppLease, deps: RunDeps): Promise<boolean> {
   const tools = deps.tools(lease);
+  const owned = { tools, guard: () => lease.assertHeld() };
   const [app, paused] = await Promise.all([deps.apps.get(name), tools.paused(name)]);
   if (app?.stopped && !app.stopped.isDone)
-    await stopApp(tools, name).then(
+    await stopApp(owned, name).then(
       (isStopped) => isStopped && deps.logger.info({ app: name }, 'app stopped'),
       (err: unknown) =>
         deps.logger.error({ err, app: name }, 'the app could not be stopped; it is tried again'),
     );
-  if (app?.isDeleted && (await emptyIfDeleted(name, tools, deps))) return true;
+  if (app?.isDeleted && (await emptyIfDeleted(name, owned, deps))) return true;
   // A worker died while nothing served.
   if (paused.length > 0)
     await resumeServing(tools, name, answerLimitMs).catch((err: unknown) =>
@@ -121,12 +127,12 @@ async function catchUp(name: AppName, lease: AppLease, deps: RunDeps): Promise<b
 }
 
 /** Whether the app is to go. A deployment past its switch is brought to its end first, as for a stop. */
-async function emptyIfDeleted(app: AppName, tools: DeployTools, deps: RunDeps): Promise<boolean> {
+async function emptyIfDeleted(app: AppName, owned: Owned, deps: RunDeps): Promise<boolean> {
   const deletion = await deps.deletions.get(app);
   if (!deletion || (await deps.apps.get(app))?.stopped?.isDone !== true) return false;
   try {
-    await emptyApp(tools, app, deletion.deleteData);
-    await tools.markEmptied(app);
+    await emptyApp(owned, app, deletion.deleteData);
+    await owned.tools.markEmptied(app);
     deps.logger.info({ app, by: deletion.by }, 'app emptied');
   } catch (err) {
     deps.logger.error({ err, app }, 'the app could not be emptied; it is tried again');
@@ -141,21 +147,24 @@ async function prepare(deployment: Deployment, lease: AppLease, deps: RunDeps): 
   // As on Clever Cloud: a task is not cut short by a newer push, which waits.
   const isPatient = !deps.cancelOnPush || deployment.options.task || appEnv.CC_TASK === 'true';
   lease.watch(deployment.number, (cause) => canBeStopped(cause, switched, !isPatient));
-  const services = await deps.services.boundTo(app);
-  const secrets = secretsOf(services);
-  if (!switched)
-    await deps.deployments.recordSecrets(app, deployment.number, deps.services.sealSecrets(app, secrets));
-  const mask = maskValues({ ...appEnv, ...secrets });
-  const writer = deps.openLog(deployment, lease.fence, mask);
   const tools = deps.tools(lease);
-  const [appId, hosts, tcpPort, serving, live] = await Promise.all([
+  const [services, appId, hosts, tcpPort, serving, live] = await Promise.all([
+    deps.services.boundTo(app),
     deps.apps.id(app),
     deps.hosts(app),
     deps.tcpPorts.get(app),
     servingRelease(deps, deployment),
     switched ? undefined : liveRelease(deps, app),
   ]);
-  const changes = switched ? deployment.envChanges : await recordEnvChanges(deps, deployment, appEnv, live);
+  const secrets = secretsOf(services);
+  const [changes] = switched
+    ? [deployment.envChanges]
+    : await Promise.all([
+        recordEnvChanges(deps, deployment, appEnv, live),
+        deps.deployments.recordSecrets(app, deployment.number, deps.services.sealSecrets(app, secrets)),
+      ]);
+  const mask = maskValues({ ...appEnv, ...secrets });
+  const writer = deps.openLog(deployment, lease.fence, mask);
   return {
     deployment: { ...deployment, envChanges: changes },
     live,
@@ -239,13 +248,15 @@ async function begin(run: Run & { live: Release | undefined }): Promise<DeployOu
     start: ', started',
     retry: ', tried again',
     rollback: '',
+    restore: ', from a backup',
+    crash: `, because v${deployment.crashOf} crashed`,
   };
   await log.heading(
     `Deploy #${deployment.number} of ${deployment.app}: ${back}${showSource(deployment)}${subject}${again[deployment.trigger]}`,
   );
   if (live?.rollbackTo !== undefined && rollbackTo === undefined)
     await log.detail(
-      `live now: v${live.number}, which is v${live.rollbackTo} (${showSource(live)}) again since ${safeText(live.by, 40)} rolled back`,
+      `live now: v${live.number}, which is v${live.rollbackTo} (${showSource(live)}) again since ${live.trigger === 'crash' ? 'the one after it crashed' : `${safeText(live.by, 40)} rolled back`}`,
     );
   if (rollbackTo !== undefined) {
     const changes = deployment.envChanges && showEnvChanges(deployment.envChanges);
@@ -304,7 +315,14 @@ async function resumeSwitched(run: Run, deps: RunDeps): Promise<DeployOutcome> {
   return { kind: 'live' };
 }
 
-function settingsOf(run: Run): AppSettings {
+/** Past its switch a deployment can only become live, whatever breaks then: what serves is not called a failure. */
+async function endOfBroken(error: unknown, run: Run, deps: RunDeps): Promise<DeployOutcome | Broken> {
+  const { app, number, switched } = run.deployment;
+  if (switched || !(await deps.deployments.get(app, number))?.switched) return brokenBy(error);
+  return resumeSwitched(run, deps).catch(brokenBy);
+}
+
+export function settingsOf(run: Run): AppSettings {
   const parsed = parseAppSettings(run.appEnv);
   if ('problems' in parsed) throw new Error(parsed.problems.join('; '));
   return withOptions(parsed.settings, run.deployment.options, run.deployment.pull !== undefined);

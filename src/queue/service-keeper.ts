@@ -27,6 +27,8 @@ type Options = {
   tools: ServiceTools;
   /** Folder of the files that volumes are copied into and from. */
   copies: string;
+  /** Throws when what was read of the store may not be true. */
+  assertOwnStore: () => Promise<void>;
   turnOf: (service: ServiceName) => TurnStore;
   events: StoreEvents;
   logger: Logger;
@@ -70,6 +72,12 @@ export class ServiceKeeper {
     this.#stopListening();
     this.#stop.abort();
     await Promise.all([...this.#busy.values()].map(({ done }) => done));
+  }
+
+  /** What failed may have done so because the engine was about to go away; now it is back. */
+  engineIsBack(): void {
+    this.#failedAt.clear();
+    void this.#lookAtAll();
   }
 
   async #lookAtAll(): Promise<void> {
@@ -181,10 +189,11 @@ export class ServiceKeeper {
     isReady: boolean,
     turn: Turn,
   ): Promise<string | undefined> {
-    const { services, tools } = this.#options;
+    const { services, tools, assertOwnStore } = this.#options;
     const { name } = service;
     const env = await services.env(service);
     const apps = (await services.bindings(name)).map(({ app }) => app);
+    await assertOwnStore();
     const problem = await keepService(tools, { name, managed, env, apps, isReady }, turn);
     turn.guard();
     if (problem) this.#failedAt.set(name, performance.now());

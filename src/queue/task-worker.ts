@@ -35,6 +35,8 @@ const lookEveryMs = 2000;
 
 export type TaskWorkerOptions = {
   connection: Redis;
+  /** Throws when Redis is not the store any more. */
+  assertOwnStore: () => Promise<void>;
   tasks: TaskStore;
   apps: AppStore;
   deployments: DeploymentStore;
@@ -93,7 +95,8 @@ export class TaskWorker {
 
   async #take(job: Job<TaskJob>, token: string | undefined): Promise<void> {
     const { app, number } = job.data;
-    const { tasks, logger } = this.#options;
+    const { tasks, assertOwnStore, logger } = this.#options;
+    await assertOwnStore();
     const fence = randomUUID();
     const claim = await tasks.claim(app, number, fence);
     if (claim === 'over') return;

@@ -39,6 +39,13 @@ export class HaproxyFiles {
     this.#texts = { config, hosts };
   }
 
+  /** Writes what somebody has changed or removed as it was. */
+  async restore(): Promise<void> {
+    const wanted = this.#texts;
+    this.#texts = { config: await readText(this.#paths.config), hosts: await readText(this.#paths.hosts) };
+    await this.write(wanted);
+  }
+
   /** A configuration to be checked, beside the one in use. */
   async writeCandidate(config: string): Promise<string> {
     const path = `${this.#paths.config}.candidate`;

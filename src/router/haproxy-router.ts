@@ -33,6 +33,8 @@ export type HaproxyRouterOptions = {
 type Started = { settings: HaproxySettings; binary: string };
 
 const watchEveryMs = 1_000;
+/** It is asked for everything it does only now and then: with many apps that is a long answer. */
+const checkEvery = 10;
 
 /** Routes to containers with an HAProxy of its own, which is left running when this object goes away. */
 export class HaproxyRouter implements Router {
@@ -50,6 +52,7 @@ export class HaproxyRouter implements Router {
   #queued: { routes: readonly Route[]; done: Promise<void> } | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #watch: NodeJS.Timeout | undefined;
+  #looks = 0;
 
   constructor(options: HaproxyRouterOptions) {
     const paths = haproxyPaths(options.dir);
@@ -242,7 +245,10 @@ export class HaproxyRouter implements Router {
   async #synchronise({ binary }: Started): Promise<boolean> {
     const worker = await waitUntil({ forMs: 200, everyMs: 20 }, () => this.#runtime.workerPid());
     if (worker !== undefined && worker === this.#state.worker) return false;
-    if (worker === undefined) await this.#process.start(binary);
+    if (worker === undefined) {
+      await this.#files.restore();
+      await this.#process.start(binary);
+    }
     await this.#state.read();
     return true;
   }
@@ -265,10 +271,20 @@ export class HaproxyRouter implements Router {
       if (this.#closed.signal.aborted) return;
       await this.#process.trimLog();
       await this.#catchUp();
+      this.#looks += 1;
+      if (this.#looks % checkEvery === 0) await this.#check();
     });
     await looked.catch((error: unknown) =>
       this.#log.error({ err: error }, 'haproxy is not what it should be'),
     );
+  }
+
+  /** Somebody may have changed it, or its files, by hand. */
+  async #check(): Promise<void> {
+    await this.#files.restore();
+    if (await this.#state.reread()) return;
+    this.#log.warn('haproxy was changed by somebody else and is put right');
+    if (this.#routes) await this.#follow(this.#routes);
   }
 
   #drainForgotten(routes: readonly Route[]): void {

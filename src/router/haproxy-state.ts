@@ -40,6 +40,13 @@ export class HaproxyState {
     this.#worker = worker;
   }
 
+  /** The same once more; answers whether it is what was known. */
+  async reread(): Promise<boolean> {
+    const before = inOrder(this.#state);
+    await this.read();
+    return inOrder(this.#state) === before;
+  }
+
   /** After a failure nobody knows how far it went. */
   forget(): void {
     this.#worker = undefined;
@@ -95,6 +102,12 @@ export class HaproxyState {
     }
     this.#state = { ...this.#state, backends: replaceSlot(this.#state.backends, at.app, at.index, wanted) };
   }
+}
+
+function inOrder({ backends, hosts }: State): string {
+  const sorted = <T>(map: ReadonlyMap<string, T>): [string, T][] =>
+    [...map].sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify([sorted(backends), sorted(hosts)]);
 }
 
 function isSame(actual: Slot, wanted: Slot): boolean {

@@ -16,6 +16,8 @@ export type RouteAgentOptions = {
   router: Router;
   routes: RouteStore;
   events: StoreEvents;
+  /** Throws when what was read of the store may not be true. */
+  assertOwnStore: () => Promise<void>;
   hostsOf: (app: AppName) => readonly string[];
   drainTimeoutMs: number;
   /** Told how many requests failed while a release was replaced. */
@@ -56,11 +58,13 @@ export class RouteAgent {
   }
 
   async #run(): Promise<void> {
-    const { id, router, routes, hostsOf, logger } = this.#options;
+    const { id, router, routes, assertOwnStore, hostsOf, logger } = this.#options;
+    let trouble = '';
     while (!this.#stop.signal.aborted) {
       this.#hints.take();
       try {
         const wanted = await routes.all(hostsOf);
+        await assertOwnStore();
         await this.#noteSwaps(wanted);
         await router.apply(wanted);
         await routes.acknowledge(id, wanted);
@@ -68,8 +72,11 @@ export class RouteAgent {
         await routes.announceApplied(changed);
         for (const route of changed) this.#announced.set(route.app, route.version);
         this.#drain(wanted);
+        trouble = '';
       } catch (err) {
-        if (!this.#stop.signal.aborted) logger.error({ err }, 'routes could not be applied');
+        const isNews = messageOf(err) !== trouble;
+        trouble = messageOf(err);
+        if (isNews && !this.#stop.signal.aborted) logger.error({ err }, 'routes could not be applied');
       }
       await this.#hints.next(lookEveryMs);
     }

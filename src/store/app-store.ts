@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import type { App, AppName } from '../domain/app.ts';
+import type { App, AppName, AppTrouble } from '../domain/app.ts';
 import { type AppOptions, readAppOptions } from '../domain/app-options.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
 import { keys, type StoreEvent } from './keys.ts';
@@ -31,6 +31,7 @@ export class AppStore {
       branch: fields.branch ?? '',
       live: fields.live ? Number(fields.live) : undefined,
       stopped: fields.stopped ? parseStopped(fields.stopped, fields.stopping === '1') : undefined,
+      trouble: fields.trouble ? (JSON.parse(fields.trouble) as AppTrouble) : undefined,
       isDeleted: fields.deleting !== undefined,
       createdAt: new Date(fields.createdAt ?? 0),
     };

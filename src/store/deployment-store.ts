@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { AppName, CommitSha } from '../domain/app.ts';
 import { readAppOptions } from '../domain/app-options.ts';
 import type { CronEntry } from '../domain/cron-file.ts';
-import type { Deployment, DeploymentState, Step, Trigger } from '../domain/deployment.ts';
+import type { Crash, Deployment, DeploymentState, Step, Trigger } from '../domain/deployment.ts';
 import type { EnvChanges } from '../domain/env-changes.ts';
 import { explainDeleted, refuseDeletedInLua } from './app-deletions.ts';
 import { keys } from './keys.ts';
@@ -14,8 +14,12 @@ export type DeploymentRequest = Pick<
   Deployment,
   'app' | 'trigger' | 'commit' | 'pull' | 'subject' | 'branch' | 'oldSha' | 'by' | 'noCache' | 'image'
 > & {
-  /** Instead of the variables and options of now, those of that release. */
+  /** Its variables and options instead of those of now: the release that is gone back to. */
   rollbackTo?: number;
+  /** The same for one that is made once more. */
+  asRelease?: number;
+  /** Of the live release, which this is to replace unless somebody asked for another one since. */
+  crash?: Crash & { of: number };
   /** Random, made by the asker: asking twice with one id makes one deployment. */
   requestId: string;
 };
@@ -34,10 +38,10 @@ export class DeploymentStore {
   /**
    * Makes the deployment the one the app should have, superseding an older one that still waits.
    * When the same commit or digest is already on its way, nothing is made and that one is returned with `attached`.
-   * Going back to a release that is forgotten makes number 0, which is none.
+   * Going back to a release that is forgotten makes number 0, which is none, and so does a crash that is past.
    */
   async request(request: DeploymentRequest): Promise<{ number: number; attached: boolean }> {
-    const { app, requestId, pull, ...fields } = request;
+    const { app, requestId, pull, asRelease, crash, ...fields } = request;
     const stored = {
       ...fields,
       pullReference: pull?.reference ?? '',
@@ -45,7 +49,9 @@ export class DeploymentStore {
       noCache: fields.noCache ? '1' : '',
       image: fields.image ?? '',
       rollbackTo: String(fields.rollbackTo ?? ''),
+      crashOf: String(crash?.of ?? ''),
     };
+    const release = fields.rollbackTo ?? asRelease;
     const asked = this.#redis.eval(
       requestScript,
       5,
@@ -53,16 +59,41 @@ export class DeploymentStore {
       keys.env(app),
       keys.request(requestId),
       keys.apps,
-      keys.release(app, fields.rollbackTo ?? 0),
+      keys.release(app, release ?? 0),
       app,
       new Date().toISOString(),
       JSON.stringify(stored),
       keys.deployment(app, 0).slice(0, -1),
       keys.log(app, 0).slice(0, -1),
       keys.channel,
+      release === undefined ? '' : '1',
+      crash ? JSON.stringify(crash) : '',
+      keys.release(app, 0).slice(0, -1),
     );
     const [number, attached] = (await asked.catch(explainDeleted(app))) as [number, number];
     return { number, attached: attached === 1 };
+  }
+
+  /** The same for a crash that nothing can be put back after; `outcome` says why. */
+  async noteCrash(app: AppName, crash: Crash & { of: number }, outcome: string): Promise<void> {
+    await this.#redis.eval(
+      crashScript,
+      3,
+      keys.app(app),
+      keys.deployment(app, crash.of),
+      keys.release(app, crash.of),
+      app,
+      JSON.stringify(crash),
+      outcome,
+      new Date().toISOString(),
+      keys.channel,
+    );
+  }
+
+  /** What was live before the deployment was. */
+  async liveBefore(app: AppName, number: number): Promise<number | undefined> {
+    const before = await this.#redis.hget(keys.deployment(app, number), 'liveBefore');
+    return before ? Number(before) : undefined;
   }
 
   async get(app: AppName, number: number): Promise<Deployment | undefined> {
@@ -176,6 +207,29 @@ export class DeploymentStore {
     )) as number[];
   }
 
+  /**
+   * For a store that was restored: what was under way in it is over. One past its switch is live; any other is cancelled,
+   * also one that only waited: nobody expects it to run days later. Returns their numbers.
+   */
+  async endRestored(app: AppName, reason: string): Promise<number[]> {
+    return (await this.#redis.eval(
+      endRestoredScript,
+      1,
+      keys.app(app),
+      reason,
+      new Date().toISOString(),
+      app,
+      keys.channel,
+      keys.deployment(app, 0).slice(0, -1),
+      keys.log(app, 0).slice(0, -1),
+    )) as number[];
+  }
+
+  /** The next deployment gets a number above this one. */
+  async skipNumbers(app: AppName, last: number): Promise<void> {
+    await this.#redis.eval(skipScript, 1, keys.app(app), last);
+  }
+
   /** Gives a running deployment back to the queue, as if this worker had not begun it. */
   async handBack(app: AppName, number: number, fence: number): Promise<void> {
     await this.#redis.eval(handBackScript, 2, keys.app(app), keys.deployment(app, number), fence);
@@ -256,14 +310,23 @@ function parseDeployment(app: AppName, number: number, fields: Record<string, st
     envChanges: fields.envChanges ? (JSON.parse(fields.envChanges) as EnvChanges) : undefined,
     runs: Number(fields.runs ?? 0),
     switched: fields.switched === '1',
+    isToCancel: fields.cancel !== undefined,
     createdAt: date(fields.createdAt) ?? new Date(0),
     startedAt: date(fields.startedAt),
     endedAt: date(fields.endedAt),
     reason: fields.reason || undefined,
     step: (fields.step || undefined) as Step | undefined,
     supersededBy: fields.supersededBy ? Number(fields.supersededBy) : undefined,
+    crash: fields.crash ? parseCrash(fields.crash) : undefined,
+    crashOf: fields.crashOf ? Number(fields.crashOf) : undefined,
     reported: fields.reported === '1',
   };
+}
+
+/** Lua writes a list of nothing as an object. */
+function parseCrash(text: string): Crash {
+  const { reason, lastLines } = JSON.parse(text) as { reason: string; lastLines: unknown };
+  return { reason, lastLines: Array.isArray(lastLines) ? (lastLines as string[]) : [] };
 }
 
 /** The end of a deployment in Lua, shared by the scripts: state first, then the terminal record of the log, then the outbox. */
@@ -276,9 +339,31 @@ local function finish(depKey, logKey, app, number, state, reason, by, now, chann
 end
 `;
 
-const requestScript = `${endInLua}
+/** A release that crashed is told of once, also to the next pusher. */
+const crashInLua = `
+local function hasCrashed(appKey, depKey, of)
+  local state, told = unpack(redis.call('HMGET', depKey, 'state', 'crash'))
+  return redis.call('HGET', appKey, 'live') == tostring(of) and state == 'live' and not told
+end
+local function noteCrash(depKey, releaseKey, app, crash, outcome, now, channel)
+  local reason = crash.reason .. '; ' .. outcome
+  redis.call('HSET', depKey, 'crash', cjson.encode({reason = reason, lastLines = crash.lastLines}), 'reported', '')
+  if redis.call('EXISTS', releaseKey) == 1 then redis.call('HSET', releaseKey, 'crashed', '1') end
+  announce(app, crash.of, 'release crashed', now, channel, reason)
+end
+`;
+
+const crashScript = `${announceInLua}${crashInLua}
+local appKey, depKey, releaseKey = unpack(KEYS)
+local app, crash, outcome, now, channel = ARGV[1], cjson.decode(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
+if hasCrashed(appKey, depKey, crash.of) then noteCrash(depKey, releaseKey, app, crash, outcome, now, channel) end
+return 1
+`;
+
+const requestScript = `${endInLua}${crashInLua}
 local appKey, envKey, requestKey, appsKey, releaseKey = unpack(KEYS)
 local app, now, fields, depPrefix, logPrefix, channel = ARGV[1], ARGV[2], cjson.decode(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
+local isAsRelease, crash, releasePrefix = ARGV[7] == '1', ARGV[8] ~= '' and cjson.decode(ARGV[8]), ARGV[9]
 local made = redis.call('GET', requestKey)
 if made then return {tonumber(made), 0} end
 ${refuseDeletedInLua}local desired = redis.call('HGET', appKey, 'desired')
@@ -295,8 +380,13 @@ if desired then
     return {tonumber(desired), 1}
   end
 end
+if crash then
+  local state = redis.call('HGET', depPrefix .. desired, 'state')
+  local isStopped = redis.call('HEXISTS', appKey, 'stopped') == 1
+  if state == 'queued' or state == 'running' or isStopped or not hasCrashed(appKey, depPrefix .. crash.of, crash.of) then return {0, 0} end
+end
 local env, options, cron
-if fields.rollbackTo ~= '' then
+if isAsRelease then
   env, options, cron = unpack(redis.call('HMGET', releaseKey, 'env', 'options', 'cron'))
   if not env then return {0, 0} end
 else
@@ -315,6 +405,10 @@ redis.call('HSET', appKey, 'desired', number)
 redis.call('SET', requestKey, number, 'EX', 86400)
 if desired and redis.call('HGET', depPrefix .. desired, 'state') == 'queued' then
   finish(depPrefix .. desired, logPrefix .. desired, app, desired, 'superseded', 'superseded by #' .. number, number, now, channel)
+end
+if crash then
+  local outcome = 'v' .. fields.rollbackTo .. ' is put back by deploy #' .. number
+  noteCrash(depPrefix .. crash.of, releasePrefix .. crash.of, app, crash, outcome, now, channel)
 end
 redis.call('PUBLISH', channel, cjson.encode({kind = 'stop', app = app}))
 return {number, 0}
@@ -377,6 +471,29 @@ for _, field in ipairs({'desired', 'current'}) do
   end
 end
 return cancelled
+`;
+
+const endRestoredScript = `${endInLua}
+local appKey = KEYS[1]
+local reason, now, app, channel, depPrefix, logPrefix = unpack(ARGV)
+local ended = {}
+for _, field in ipairs({'current', 'desired'}) do
+  local number = redis.call('HGET', appKey, field)
+  local depKey = depPrefix .. (number or '')
+  local state, switched = unpack(redis.call('HMGET', depKey, 'state', 'switched'))
+  if state == 'queued' or state == 'running' then
+    local isLive = switched == '1'
+    finish(depKey, logPrefix .. number, app, number, isLive and 'live' or 'cancelled', isLive and '' or 'cancelled: ' .. reason, '', now, channel)
+    table.insert(ended, tonumber(number))
+  end
+end
+redis.call('HDEL', appKey, 'current')
+return ended
+`;
+
+const skipScript = `
+if tonumber(redis.call('HGET', KEYS[1], 'seq') or '0') < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'seq', ARGV[1]) end
+return 1
 `;
 
 const handBackScript = `

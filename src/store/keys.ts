@@ -6,7 +6,11 @@ import { prefix } from './redis.ts';
 /** The names of everything we keep in Redis, in one place because the scripts touch several of them at once. */
 export const keys = {
   meta: `${prefix}:meta`,
+  /** Of the process that brings the store to a newer schema. */
+  migration: `${prefix}:migration`,
   apps: `${prefix}:apps`,
+  /** Apps of a restored backup whose containers may not be there, each with what was done about it. */
+  restored: `${prefix}:restored`,
   app: (app: AppName) => `${prefix}:app:${app}`,
   /** Volumes an app had and may have again: their data are still there. */
   detachedVolumes: (app: AppName) => `${prefix}:detached-volumes:${app}`,

@@ -33,7 +33,8 @@ export class LeaseStore {
     return fence > 0 ? { fence } : { busyForMs };
   }
 
-  async renew(app: AppName, owner: string, ttlMs: number, number: number): Promise<LeaseNews> {
+  /** Also when Redis let it end early, as it does when its clock is set forward, unless somebody had the app since. */
+  async renew(app: AppName, owner: string, fence: number, ttlMs: number, number: number): Promise<LeaseNews> {
     const [held, desired, cancel] = (await this.#redis.eval(
       renewScript,
       3,
@@ -42,6 +43,7 @@ export class LeaseStore {
       keys.deployment(app, number),
       owner,
       ttlMs,
+      fence,
     )) as [number, string, string];
     return held === 1
       ? { held: true, desired: Number(desired), cancel: cancel || undefined }
@@ -63,8 +65,10 @@ return {redis.call('HINCRBY', appKey, 'fence', 1), 0}
 `;
 
 const renewScript = `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {0, '', ''} end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local owner, ttl, fence = unpack(ARGV)
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= owner or redis.call('HGET', KEYS[2], 'fence') ~= fence then return {0, '', ''} end
+redis.call('SET', KEYS[1], owner, 'PX', ttl)
 return {1, redis.call('HGET', KEYS[2], 'desired') or '0', redis.call('HGET', KEYS[3], 'cancel') or ''}
 `;
 

@@ -16,12 +16,18 @@ import type { StreamWatch } from './stream-watch.ts';
 export type LogChunk<End = DeploymentState> = { lines: (LogLine & { id?: number })[] } | { end: End };
 
 const liveForSeconds = 3600;
+/** Each is at most 64 KiB or so, and somebody who does not read on holds them. */
+const entriesAtOnce = 4;
+const sharedForMs = 1000;
+
+type Batch<End> = readonly { id: string; chunk: LogChunk<End> }[];
 
 /** Reads logs of deployments: live ones from Redis, finished ones from gzip files in the data folder. */
 export class LogReader {
   readonly #redis: Redis;
   readonly #watch: StreamWatch;
   readonly #dir: string;
+  readonly #batches = new Map<string, Promise<Batch<unknown>>>();
 
   constructor(redis: Redis, watch: StreamWatch, dir: string) {
     this.#redis = redis;
@@ -52,17 +58,37 @@ export class LogReader {
     let last = '0-0';
     for (;;) {
       signal.throwIfAborted();
-      const entries = await this.#redis.xrange(key, `(${last}`, '+', 'COUNT', 64);
-      for (const [id, [field, value = '']] of entries) {
+      const batch = (await this.#after(key, last)) as Batch<End>;
+      for (const { id, chunk } of batch) {
         last = id;
-        if (field === 'end') {
-          yield { end: value as End };
-          return;
-        }
-        yield { lines: decodeLines(value) };
+        yield chunk;
+        if ('end' in chunk) return;
       }
-      if (entries.length === 0) await this.#watch.next(key, last, signal);
+      if (batch.length === 0) await this.#watch.next(key, last, signal);
     }
+  }
+
+  /** For everybody who asks at about the same time it is read and decoded once, however many follow a log. */
+  #after(key: string, last: string): Promise<Batch<unknown>> {
+    const name = `${key} ${last}`;
+    const known = this.#batches.get(name);
+    if (known) return known;
+    const reading = this.#read(key, last);
+    this.#batches.set(name, reading);
+    const forget = (): boolean => this.#batches.delete(name);
+    reading.then((batch) => {
+      if (batch.length === 0) forget();
+      else setTimeout(forget, sharedForMs).unref();
+    }, forget);
+    return reading;
+  }
+
+  async #read(key: string, last: string): Promise<Batch<unknown>> {
+    const entries = await this.#redis.xrange(key, `(${last}`, '+', 'COUNT', entriesAtOnce);
+    return entries.map(([id, [field, value = '']]) => ({
+      id,
+      chunk: field === 'end' ? { end: value } : { lines: decodeLines(value) },
+    }));
   }
 
   /** Writes a finished log to its file and lets Redis forget it in an hour. Fine to repeat. */

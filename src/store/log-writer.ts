@@ -25,6 +25,7 @@ export class LogWriter {
   readonly #limits: LogLimits;
   readonly #onDropped: (lines: number) => void;
   #pending = '';
+  #batches = 0;
   #sending: Promise<void> | undefined;
   #outputBytes = 0;
   #tail: LogLine[] = [];
@@ -86,8 +87,9 @@ export class LogWriter {
   #start(): Promise<void> {
     const batch = this.#pending;
     this.#pending = '';
+    this.#batches += 1;
     this.#sending = this.#redis
-      .eval(appendScript, 2, ...this.#keys, this.#fence, batch)
+      .eval(appendScript, 2, ...this.#keys, this.#fence, batch, `${this.#fence}.${this.#batches}`)
       .then(
         () => {},
         () => {}, // a log that cannot be written must not fail the deployment; the lease notices a dead Redis
@@ -152,9 +154,15 @@ function cut(text: string, limit: number): string {
   return text.length <= limit ? text : `${text.slice(0, limit)} ... (${text.length - limit} characters cut)`;
 }
 
-/** A worker that lost its lease must not write behind the terminal record of somebody else. */
+/**
+ * A worker that lost its lease must not write behind the terminal record of somebody else. A batch whose answer was lost
+ * comes again, before any other.
+ */
 const appendScript = `
-if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return 0 end
-redis.call('XADD', KEYS[2], '*', 't', ARGV[2])
+local fence, batch, id = unpack(ARGV)
+if redis.call('HGET', KEYS[1], 'fence') ~= fence then return 0 end
+local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+if last and last[2][4] == id then return 1 end
+redis.call('XADD', KEYS[2], '*', 't', batch, 'id', id)
 return 1
 `;

@@ -158,6 +158,12 @@ export class OutgoingStore {
     return texts.flatMap((text) => (text ? [parseNotice(text)] : []));
   }
 
+  /** Those that are still to be sent. */
+  async waiting(scope: WebhookScope, webhook: string): Promise<Notice[]> {
+    const texts = await this.#redis.hvals(keys.notices(scope, webhook));
+    return texts.map(parseNotice).filter(({ state }) => state === 'waiting');
+  }
+
   async #change(scope: WebhookScope, id: string, fields: Record<string, string>): Promise<boolean> {
     const key = keys.outgoingWebhook(scope, id);
     return (await this.#redis.eval(changeScript, 1, key, ...Object.entries(fields).flat())) === 1;

@@ -7,6 +7,20 @@ import type { Logger } from '../logger.ts';
 
 const lockTaken = 75;
 const longestSocketPath = 107;
+/** Of one that keeps dying. */
+const startAgainEveryMs = 5000;
+
+/** Whether the private Redis of this folder did not start because it could not read its own file. */
+export async function redisDamage(dir: string): Promise<{ reason: string; fix: string } | undefined> {
+  const log = await readFile(join(dir, 'redis.log'), 'utf8').catch(() => '');
+  const said = log.trimEnd().split('\n').slice(-3).join('\n');
+  if (!/Bad file format reading the append only file|Unrecoverable error reading the append only/.test(said))
+    return undefined;
+  return {
+    reason: `the file of Redis is damaged (${join(dir, 'redis.log')} says where)`,
+    fix: `keep a copy of ${join(dir, 'appendonlydir')}, then cut off what is damaged: redis-check-aof --fix ${join(dir, 'appendonlydir', 'appendonly.aof.manifest')}  or restore a backup: gantry restore`,
+  };
+}
 
 /**
  * The private Redis in the data folder. It runs in its own session: a crash of ours does not stop it, and the next
@@ -18,7 +32,7 @@ export class RedisProcess {
   readonly #logger: Logger;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
-  #crashes: number[] = [];
+  #starts: number[] = [];
 
   constructor(dir: string, logger: Logger) {
     this.#dir = dir;
@@ -41,10 +55,15 @@ export class RedisProcess {
     return adopted;
   }
 
-  /** Ends Redis; everything written is on disk. */
-  async stop(): Promise<void> {
+  /** Looks after it no longer; it runs on. */
+  letGo(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
+  }
+
+  /** Ends Redis; everything written is on disk. */
+  async stop(): Promise<void> {
+    this.letGo();
     const pid = Number(await readFile(join(this.#dir, 'redis.pid'), 'utf8').catch(() => ''));
     if (!pid || (await this.#ping()) === 'away') return;
     process.kill(pid, 'SIGTERM');
@@ -59,15 +78,17 @@ export class RedisProcess {
   async #look(): Promise<void> {
     if ((await this.#ping()) !== 'away' || this.#stopped) return;
     const now = performance.now();
-    this.#crashes = [...this.#crashes.filter((time) => now - time < 60_000), now];
-    if (this.#crashes.length > 5) {
+    this.#starts = this.#starts.filter((time) => now - time < 60_000);
+    const keepsDying = this.#starts.length >= 5;
+    // Never given up: the cause may be gone by then.
+    if (keepsDying && now - (this.#starts.at(-1) ?? 0) < startAgainEveryMs) return;
+    if (keepsDying)
       this.#logger.error(
         { log: join(this.#dir, 'redis.log') },
         'redis keeps dying; see its log (full disk? then free space; damaged file? redis-check-aof)',
       );
-      return;
-    }
-    this.#logger.warn('redis was gone and is started again');
+    else this.#logger.warn('redis was gone and is started again');
+    this.#starts.push(now);
     this.#spawn();
     await this.#untilReady().catch((err: unknown) => this.#logger.error({ err }, 'redis did not come back'));
   }
@@ -120,6 +141,8 @@ export class RedisProcess {
       if (answer === 'ready') return;
       if (answer === 'loading') lastSeen = performance.now();
       if (performance.now() > deadline || performance.now() - lastSeen > 5000) {
+        const damage = await redisDamage(this.#dir);
+        if (damage) throw new Error(`${damage.reason}; apps go on. ${damage.fix}`);
         const log = await readFile(join(this.#dir, 'redis.log'), 'utf8').catch(() => '');
         throw new Error(
           `redis did not start; the end of ${join(this.#dir, 'redis.log')}:\n${log.split('\n').slice(-4).join('\n')}`,

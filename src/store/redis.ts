@@ -1,4 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis';
+import { isRedisTrouble, redisRefusal, UserError } from '../errors.ts';
 
 /** A Redis by URL, or the private one by the path of its unix socket. */
 export type RedisAddress = { url: string } | { socket: string };
@@ -15,13 +16,43 @@ function connect(address: RedisAddress, options: RedisOptions): Redis {
       ? new Redis(address.url, { retryStrategy, ...options })
       : new Redis({ path: address.socket, retryStrategy, ...options });
   // Without a listener ioredis prints every failed attempt; whoever awaits a command learns of it anyway.
-  redis.on('error', () => {});
+  redis.on('error', (error) => troubles.set(redis, error)).on('ready', () => troubles.delete(redis));
   return redis;
 }
 
-/** For work that waits for Redis to come back: workers, readers, blocking commands. */
+const troubles = new WeakMap<Redis, Error>();
+
+/** Writes something that nobody reads. Throws with a sentence for people when that is not possible. */
+export async function assertWritable(redis: Redis): Promise<void> {
+  try {
+    await redis.set(`${prefix}:probe`, '', 'PX', 1000);
+  } catch (error) {
+    throw queueUnavailable(redis, error);
+  }
+}
+
+/** While there is no connection, only its last attempt knows why. */
+export function storeRefusal(redis: Redis, error: unknown): ReturnType<typeof redisRefusal> {
+  return redisRefusal(error) ?? (isRedisTrouble(error) ? redisRefusal(troubles.get(redis)) : undefined);
+}
+
+/** For people: why Redis did not do what they asked for. */
+export function queueUnavailable(redis: Redis, error: unknown): UserError {
+  const refusal = storeRefusal(redis, error);
+  const because = refusal ? `: ${refusal.reason}` : '';
+  return new UserError(
+    'QUEUE_UNAVAILABLE',
+    `the deploy queue is unavailable${because}; running apps are not affected`,
+    refusal?.fix ?? 'try again in a minute',
+  );
+}
+
+/**
+ * For work that waits for Redis to come back: workers, readers, blocking commands, none of which blocks for half as long.
+ * A network that forgot the connection does not say so; the system would notice after a quarter of an hour.
+ */
 export function patientRedis(address: RedisAddress): Redis {
-  return connect(address, { maxRetriesPerRequest: null });
+  return connect(address, { maxRetriesPerRequest: null, socketTimeout: 20_000 });
 }
 
 /**
@@ -29,7 +60,8 @@ export function patientRedis(address: RedisAddress): Redis {
  * Never add `skipWaitingForReady`: with the offline queue off, BullMQ then never initialises.
  */
 export function hastyRedis(address: RedisAddress): Redis {
-  return connect(address, { maxRetriesPerRequest: 1, commandTimeout: 2000, enableOfflineQueue: false });
+  const options = { maxRetriesPerRequest: 1, commandTimeout: 2000, socketTimeout: 5000 };
+  return connect(address, { ...options, enableOfflineQueue: false });
 }
 
 /** A patient connection would wait for ever for a Redis that is not there. */
@@ -74,5 +106,10 @@ export async function checkRedis(redis: Redis): Promise<string[]> {
     warnings.push('Redis runs without an append-only file: a crash loses the latest deployments');
   if (field('aof_last_write_status') !== 'ok')
     warnings.push('Redis cannot write its append-only file: check its disk');
+  const [used, most] = [Number(field('used_memory')), Number(field('maxmemory'))];
+  if (most > 0 && used > 0.9 * most)
+    warnings.push(
+      `Redis uses ${Math.round((100 * used) / most)} % of the memory it may have (maxmemory): when it is full, nothing can be deployed`,
+    );
   return warnings;
 }

@@ -39,6 +39,7 @@ export class ReleaseStore {
       envChanges: fields.envChanges ? (JSON.parse(fields.envChanges) as EnvChanges) : undefined,
       cron: fields.cron ? (JSON.parse(fields.cron) as CronEntry[]) : [],
       createdAt: new Date(fields.createdAt ?? 0),
+      hasCrashed: fields.crashed === '1',
     };
   }
 

@@ -1,9 +1,10 @@
 import type { Redis } from 'ioredis';
-import type { AppName } from '../domain/app.ts';
+import { type AppName, type AppTrouble, showTrouble } from '../domain/app.ts';
 import type { GoBack } from '../domain/go-back.ts';
 import type { ReleaseImage } from '../domain/release.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { keys } from './keys.ts';
+import { announceInLua } from './outbox.ts';
 
 /**
  * What serves an app, changed by the worker that owns it: each change is one Lua script that a worker whose fence is stale
@@ -69,11 +70,35 @@ export class RouteChanges {
     return this.#changeRoute(resumeScript, app, fence, containers);
   }
 
+  /** These instances of the release that is live serve, and so many more should. */
+  async serve(
+    app: AppName,
+    fence: number,
+    serving: { release: number; live: readonly Endpoint[]; missing: number },
+  ): Promise<{ version: number } | 'stale'> {
+    return this.#changeRoute(serveScript, app, fence, serving);
+  }
+
+  /** Why some of what should serve cannot be started; `undefined`: nothing is wrong any more. What is news goes into the outbox. */
+  async setTrouble(app: AppName, fence: number, trouble: AppTrouble | undefined): Promise<void> {
+    await this.#redis.eval(
+      troubleScript,
+      1,
+      keys.app(app),
+      fence,
+      app,
+      keys.channel,
+      trouble ? JSON.stringify(trouble) : '',
+      trouble ? showTrouble(trouble) : '',
+      new Date().toISOString(),
+    );
+  }
+
   async #changeRoute(
     script: string,
     app: AppName,
     fence: number,
-    containers: readonly string[],
+    change: object,
   ): Promise<{ version: number } | 'stale'> {
     const version = (await this.#redis.eval(
       script,
@@ -84,7 +109,7 @@ export class RouteChanges {
       fence,
       app,
       keys.channel,
-      JSON.stringify(containers),
+      JSON.stringify(change),
     )) as number;
     return version < 0 ? 'stale' : { version };
   }
@@ -107,6 +132,12 @@ export class RouteChanges {
     )) as number;
     if (version === -2) return 'not now';
     return version < 0 ? 'stale' : { version };
+  }
+
+  /** A container that serves is at another address. Nobody's decision, so it needs no fence. */
+  async move(app: AppName, container: string, address: string): Promise<void> {
+    const owned = [keys.route(app), keys.routeVersion];
+    await this.#redis.eval(moveScript, 2, ...owned, app, keys.channel, container, address);
   }
 
   /** Nothing of it runs any more. */
@@ -169,7 +200,7 @@ end
 redis.call('HSET', depKey, 'switched', '1')
 redis.call('HSETNX', '${keys.health('' as AppName)}' .. app, 'look', 'switch')
 redis.call('HSET', appKey, 'live', number)
-redis.call('HDEL', appKey, 'paused', 'stopped', 'stopping')
+redis.call('HDEL', appKey, 'paused', 'stopped', 'stopping', 'trouble')
 redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
 return route.version
 `;
@@ -181,7 +212,7 @@ if redis.call('HGET', appKey, 'fence') ~= fence or redis.call('HGET', depKey, 's
 local now = cjson.decode(redis.call('GET', routeKey))
 local before = redis.call('HGET', depKey, 'routeBefore')
 before = before ~= '' and cjson.decode(before) or {live = {}, draining = {}}
-local route = {app = app, version = redis.call('INCR', versionKey), live = before.live, draining = now.live, paused = before.paused, stopped = before.stopped}
+local route = {app = app, version = redis.call('INCR', versionKey), live = before.live, draining = now.live, paused = before.paused, stopped = before.stopped, missing = before.missing}
 if before.paused and #before.paused > 0 then redis.call('HSET', appKey, 'paused', '1') end
 local stopped = redis.call('HGET', depKey, 'stoppedBefore')
 if stopped and stopped ~= '' then redis.call('HSETNX', appKey, 'stopped', stopped) end
@@ -208,33 +239,70 @@ local route = cjson.decode(text)
 if #(route.live or {}) == 0 then return route.version end
 local draining = route.draining or {}
 for _, endpoint in ipairs(route.live) do table.insert(draining, endpoint) end
-route = {app = app, version = redis.call('INCR', versionKey), live = {}, draining = draining, paused = route.live}
+route = {app = app, version = redis.call('INCR', versionKey), live = {}, draining = draining, paused = route.live, missing = route.missing}
 redis.call('SET', routeKey, cjson.encode(route))
 redis.call('HSET', appKey, 'paused', '1')
 redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
 return route.version
 `;
 
-/** What is back is not drained, nor is what had its address meanwhile: the router would never be done with it. */
-const resumeScript = `
+/** What serves is not drained, nor is what had its address before: the router would never be done with it. */
+const apartInLua = `
+local function apart(draining, live)
+  local busy, kept = {}, {}
+  for _, endpoint in ipairs(live) do busy[endpoint.address .. ' ' .. endpoint.port] = true end
+  for _, endpoint in ipairs(draining or {}) do
+    if not busy[endpoint.address .. ' ' .. endpoint.port] then table.insert(kept, endpoint) end
+  end
+  return kept
+end
+`;
+
+const serveScript = `${apartInLua}
+local appKey, routeKey, versionKey = unpack(KEYS)
+local fence, app, channel, serving = ARGV[1], ARGV[2], ARGV[3], cjson.decode(ARGV[4])
+local held, live, paused, stopped = unpack(redis.call('HMGET', appKey, 'fence', 'live', 'paused', 'stopped'))
+if held ~= fence or tonumber(live) ~= serving.release or paused or stopped then return -1 end
+local route = cjson.decode(redis.call('GET', routeKey) or '{}')
+route.app, route.version, route.live = app, redis.call('INCR', versionKey), serving.live
+route.draining = apart(route.draining, serving.live)
+route.missing = serving.missing > 0 and {release = serving.release, count = serving.missing} or nil
+redis.call('SET', routeKey, cjson.encode(route))
+redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
+return route.version
+`;
+
+const troubleScript = `${announceInLua}
+local appKey = KEYS[1]
+local fence, app, channel, trouble, line, now = unpack(ARGV)
+local held, before, live = unpack(redis.call('HMGET', appKey, 'fence', 'trouble', 'live'))
+if held ~= fence or not live then return 0 end
+local isNews = (before or '') ~= trouble
+if trouble ~= '' then
+  redis.call('HSET', appKey, 'trouble', trouble)
+  if isNews then announce(app, live, 'down', now, channel, line) end
+elseif before then
+  redis.call('HDEL', appKey, 'trouble')
+  announce(app, live, 'recovered', now, channel)
+end
+return 1
+`;
+
+const resumeScript = `${apartInLua}
 local appKey, routeKey, versionKey = unpack(KEYS)
 local fence, app, channel, containers = ARGV[1], ARGV[2], ARGV[3], cjson.decode(ARGV[4])
 if redis.call('HGET', appKey, 'fence') ~= fence then return -1 end
 redis.call('HDEL', appKey, 'paused')
 local route = cjson.decode(redis.call('GET', routeKey) or '{}')
 if #(route.paused or {}) == 0 then return route.version or 0 end
-local there, live, busy, draining = {}, {}, {}, {}
+local there, live = {}, {}
 for _, container in ipairs(containers) do there[container] = true end
 for _, endpoint in ipairs(route.paused) do
-  if there[endpoint.container] then
-    table.insert(live, endpoint)
-    busy[endpoint.address .. ' ' .. endpoint.port] = true
-  end
+  if there[endpoint.container] then table.insert(live, endpoint) end
 end
-for _, endpoint in ipairs(route.draining or {}) do
-  if not busy[endpoint.address .. ' ' .. endpoint.port] then table.insert(draining, endpoint) end
-end
-route = {app = app, version = redis.call('INCR', versionKey), live = live, draining = draining}
+local missing, gone = route.missing, #route.paused - #live
+if gone > 0 then missing = {release = route.paused[1].release, count = gone} end
+route = {app = app, version = redis.call('INCR', versionKey), live = live, draining = apart(route.draining, live), missing = missing}
 redis.call('SET', routeKey, cjson.encode(route))
 redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
 return route.version
@@ -256,7 +324,7 @@ local draining = route.draining or {}
 for _, endpoint in ipairs(route.live or {}) do table.insert(draining, endpoint) end
 route = {app = app, version = redis.call('INCR', versionKey), live = {}, draining = draining, stopped = true}
 redis.call('SET', routeKey, cjson.encode(route))
-redis.call('HDEL', appKey, 'paused')
+redis.call('HDEL', appKey, 'paused', 'trouble')
 redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
 return route.version
 `;
@@ -264,4 +332,23 @@ return route.version
 const markStoppedScript = `
 if redis.call('HGET', KEYS[1], 'fence') == ARGV[1] then redis.call('HDEL', KEYS[1], 'stopping') end
 return 0
+`;
+
+const moveScript = `
+local routeKey, versionKey = unpack(KEYS)
+local app, channel, container, address = unpack(ARGV)
+local text = redis.call('GET', routeKey)
+if not text then return 0 end
+local route, isMoved = cjson.decode(text), false
+for _, endpoint in ipairs(route.live or {}) do
+  if endpoint.container == container and endpoint.address ~= address then
+    endpoint.address = address
+    isMoved = true
+  end
+end
+if not isMoved then return 0 end
+route.version = redis.call('INCR', versionKey)
+redis.call('SET', routeKey, cjson.encode(route))
+redis.call('PUBLISH', channel, cjson.encode({kind = 'route', app = app, version = route.version}))
+return route.version
 `;

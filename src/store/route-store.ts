@@ -4,12 +4,15 @@ import { isInternal } from '../domain/domain.ts';
 import type { Endpoint, Route } from '../domain/route.ts';
 import { keys, type StoreEvent } from './keys.ts';
 
-const aliveMs = 5000;
+/** Ten times as often it says so, though over a slow network less often. */
+const aliveMs = 15_000;
 
 /** Host names and TCP ports are a matter of settings and of the app, so they are not kept with a route. */
 export type StoredRoute = Omit<Route, 'hosts' | 'tcpPort'> & {
   /** Stopped to make room for a release that cannot run beside them; they are started again should it fail. */
   paused: readonly Endpoint[];
+  /** Instances of a release that should serve and do not. */
+  missing?: { release: number; count: number };
 };
 
 /**
@@ -28,20 +31,23 @@ export class RouteStore {
     return text ? parseRoute(text) : undefined;
   }
 
+  /** Of the apps that were live. */
+  async stored(): Promise<StoredRoute[]> {
+    const texts = await this.#texts();
+    return [...texts.values()].flatMap((text) => (text ? [parseRoute(text)] : []));
+  }
+
   /** One route for every app; an app without a release has one with nobody behind it. */
   async all(hostsOf: (app: AppName) => readonly string[]): Promise<Route[]> {
-    const apps = ((await this.#redis.smembers(keys.apps)) as AppName[]).sort();
-    if (apps.length === 0) return [];
     const [texts, tcpPorts, domains] = await Promise.all([
-      this.#redis.mget(apps.map((app) => keys.route(app))),
+      this.#texts(),
       this.#redis.hgetall(keys.tcpPorts),
       this.#redis.hgetall(keys.domains),
     ]);
     const ofApp = new Map<string, string[]>();
     for (const [domain, app] of Object.entries(domains))
       if (!isInternal(domain)) ofApp.set(app, [...(ofApp.get(app) ?? []), domain]);
-    return apps.map((app, index) => {
-      const text = texts[index];
+    return [...texts].map(([app, text]) => {
       const tcpPort = Number(tcpPorts[app] ?? 0);
       return {
         ...(text ? parseRoute(text) : { app, version: 0, live: [], draining: [] }),
@@ -49,6 +55,12 @@ export class RouteStore {
         ...(tcpPort > 0 && { tcpPort }),
       };
     });
+  }
+
+  async #texts(): Promise<Map<AppName, string | null>> {
+    const apps = ((await this.#redis.smembers(keys.apps)) as AppName[]).sort();
+    const texts = apps.length === 0 ? [] : await this.#redis.mget(apps.map((app) => keys.route(app)));
+    return new Map(apps.map((app, index) => [app, texts[index] ?? null]));
   }
 
   /** A router says that everything up to these versions is what it does. */

@@ -43,9 +43,11 @@ export class Sealer {
   }
 }
 
+export const keyFileName = 'env.keys';
+
 /** Reads the key file, one `id:base64` per line, the first one active; makes it when `create` is set and there is none. */
 export function loadSealer(dir: string, create: boolean): Sealer {
-  const file = join(dir, 'env.keys');
+  const file = join(dir, keyFileName);
   if (!existsSync(file)) {
     if (!create) throw new Error(`${file} is missing: without it no variable of any app can be read`);
     mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -54,6 +56,11 @@ export function loadSealer(dir: string, create: boolean): Sealer {
     renameSync(`${file}.new`, file);
   }
   chmodSync(file, 0o600);
+  return new Sealer(readKeys(file));
+}
+
+/** The first one is the active one. */
+export function readKeys(file: string): Map<string, Buffer> {
   const keys = new Map<string, Buffer>();
   for (const line of readFileSync(file, 'utf8').split('\n')) {
     const [id, encoded] = line.trim().split(':');
@@ -62,5 +69,5 @@ export function loadSealer(dir: string, create: boolean): Sealer {
     if (key.length !== 32) throw new Error(`${file}: the key ${id} does not have 32 bytes`);
     keys.set(id, key);
   }
-  return new Sealer(keys);
+  return keys;
 }

@@ -3,11 +3,14 @@ import { keys, type StoreEvent } from './keys.ts';
 
 /** How long to trust that a missed hint will come. */
 const pollMs = 500;
+/** Who only listens does not notice that nobody speaks any more. */
+const askEveryMs = 10_000;
 
 /** Hints that something in the store changed, from every process. A hint may be lost; waiting also looks by itself. */
 export class StoreEvents {
   readonly #subscriber: Redis;
   readonly #listeners = new Set<(event: StoreEvent) => void>();
+  #asking: NodeJS.Timeout | undefined;
 
   /** `subscriber` is used for nothing else. */
   constructor(subscriber: Redis) {
@@ -20,6 +23,7 @@ export class StoreEvents {
 
   async start(): Promise<void> {
     await this.#subscriber.subscribe(keys.channel);
+    this.#asking = setInterval(() => void this.#subscriber.ping().catch(() => {}), askEveryMs);
   }
 
   /** Returns what ends the listening. */
@@ -68,6 +72,7 @@ export class StoreEvents {
   }
 
   close(): void {
+    clearInterval(this.#asking);
     this.#subscriber.disconnect();
   }
 }

@@ -47,7 +47,9 @@ export function statusRequest(
   token: string,
   payload: EventPayload,
 ): SentRequest | { problem: string } {
-  const { app, commit, state, url } = payload.data;
+  const { app, commit, url } = payload.data;
+  // What a release that crashed was is live; its commit has failed.
+  const state = payload.type === 'release.crashed' ? 'failed' : payload.data.state;
   const place = placeOf(repository);
   if (!place) return { problem: 'the URL of the repository has no owner and name' };
   if (state === null || !parseCommitSha(commit ?? '')) return { problem: 'it is about no commit' };
@@ -124,7 +126,8 @@ export function judgeStatusAnswer(status: number, text: string): 'told' | 'again
   return [400, 401, 404, 410, 422].includes(status) ? 'never' : 'again';
 }
 
-function descriptionOf({ data: { number, state, reason } }: EventPayload): string {
+function descriptionOf({ type, data: { number, state, reason } }: EventPayload): string {
+  if (type === 'release.crashed') return safeText(`v${number} ${reason}`, longestDescription);
   const how: Words = {
     queued: `deploy #${number} is queued`,
     running: `deploy #${number} has started`,

@@ -64,7 +64,11 @@ function sentence({ type, data }: EventPayload, escape: (text: string) => string
       return `${deploy} of ${what}${by} ${part(data.reason ?? data.state, 200)}\nlog: gantry logs --app ${name} --deploy ${number}`;
     case 'release.rolled_back':
       return `${name} was rolled back to v${data.rollbackTo}${by}: v${number} is live with ${what}\n${url}`;
+    case 'release.crashed':
+      return `${name} v${number} ${part(data.reason, 200)}\nlog: gantry logs --app ${name} --deploy ${number}`;
+    case 'app.crash_looping':
     case 'app.crashed':
+    case 'app.down':
       return `${name}: ${part(data.reason, 200)}\nlog: gantry logs --app ${name}`;
     case 'app.recovered':
       return `${name} v${number} is up again\n${url}`;

@@ -3,11 +3,13 @@ import type { AppName } from '../domain/app.ts';
 import { type Deployment, isFinal } from '../domain/deployment.ts';
 import {
   allApps,
+  type EventType,
   eventsOf,
   type Notice,
   type OutgoingWebhook,
   retryDelay,
   type StoredEvent,
+  statusEvents,
   testPayload,
   type WebhookScope,
 } from '../domain/outgoing-webhook.ts';
@@ -69,6 +71,14 @@ export class Notifier {
     this.#running = this.#emptyOutbox();
   }
 
+  /** For a queue that was emptied: what waits in the store gets its place again. */
+  async resume(scopes: readonly WebhookScope[]): Promise<void> {
+    const { outgoing, enqueue } = this.#deps;
+    for (const scope of scopes)
+      for (const { id } of await outgoing.list(scope))
+        for (const notice of await outgoing.waiting(scope, id)) await enqueue(refOf(notice), 'first');
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#stopListening();
@@ -126,7 +136,7 @@ export class Notifier {
       const webhooks = [...(await outgoing.list(event.app)), ...(await outgoing.list(allApps))];
       for (const { id, payload } of eventsOf(event, deployment, appUrl(event.app))) {
         for (const webhook of webhooks) {
-          if (webhook.disabled !== undefined || !webhook.events.includes(payload.type)) continue;
+          if (webhook.disabled !== undefined || !wants(webhook, payload.type)) continue;
           const notice = newNotice(webhook, `msg_${webhook.id}_${id}`, payload);
           const begun = await outgoing.begin(notice);
           if (begun === 'too many')
@@ -249,6 +259,11 @@ export class Notifier {
       if (this.#turns.get(name) === turn) this.#turns.delete(name);
     }
   }
+}
+
+/** A commit has a status for all of them, also for those that are newer than its webhook. */
+function wants({ format, events }: OutgoingWebhook, type: EventType): boolean {
+  return (format === 'status' ? statusEvents : events).includes(type);
 }
 
 function newNotice(webhook: OutgoingWebhook, id: string, payload: Notice['payload']): Notice {

@@ -47,6 +47,14 @@ test('one at a time is tried when the wait is over', () => {
   expect(logins.admit(['a'])).toBe(0);
 });
 
+test('of those that come at once, before any has failed, a hundred are tried', () => {
+  const { logins } = clocked();
+  const waits = Array.from({ length: 300 }, (_, number) => logins.admit(['a', `token ${number}`]));
+  expect(waits.filter((wait) => wait === 0)).toHaveLength(100);
+  logins.settle(['a', 'token 0'], false);
+  expect(logins.admit(['a', 'token 300'])).toBe(0);
+});
+
 test('success forgives nothing, a quarter of an hour does', () => {
   const { clock, fail, logins } = clocked();
   for (let i = 0; i < 4; i++) fail('a');

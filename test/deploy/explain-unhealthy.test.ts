@@ -24,6 +24,7 @@ const exited = (exitCode: number, outOfMemory = false) => ({
     labels: {},
     networks: {},
     running: false,
+    isRestarting: false,
     restartCount: 0,
     isKept: false,
     exitCode,

@@ -19,8 +19,8 @@ describe.each(builders)('a build with %s', (builder) => {
   it('names the image, its size and its steps, and runs what was built', async () => {
     const files = { Dockerfile: run.dockerfile('RUN echo built > /mark', 'COPY hello /hello'), hello: 'hi' };
     const { result, events, tag } = await run.build(builder, files);
-    expect(result).toMatchObject({ ok: true, imageId: expect.stringMatching(/^sha256:[0-9a-f]{64}$/) });
-    expect(result.ok && result.sizeBytes).toBeGreaterThan(1_000_000);
+    expect(result).toMatchObject({ ok: true, image: { id: expect.stringMatching(/^sha256:[0-9a-f]{64}$/) } });
+    expect(result.ok && result.image.bytes).toBeGreaterThan(1_000_000);
     const steps = events.filter((event) => event.kind === 'step').map((event) => event.text);
     expect(steps[0]).toMatch(new RegExp(`^\\[1/\\d\\] FROM ${baseImage}$`));
     expect(steps).toContainEqual(expect.stringMatching(/^\[\d\/\d\] RUN echo built > \/mark$/));
@@ -28,7 +28,7 @@ describe.each(builders)('a build with %s', (builder) => {
     expect((await run.printed(tag, ['cat', '/mark', '/hello'])).toString()).toBe('built\nhi');
     expect(await run.engine.inspectImage(tag)).toMatchObject({ workingDir: '/' });
     expect(await run.engine.listImages(run.label, 'gantry-test/nothing')).toContainEqual({
-      id: result.ok ? result.imageId : '',
+      id: result.ok ? result.image.id : '',
       tags: [tag],
       labels: expect.objectContaining(run.labels),
     });

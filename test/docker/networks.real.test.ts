@@ -23,9 +23,18 @@ it('makes a network once, however often and by however many it is asked for', as
   expect(await run.docker.listNetworks({ filters: { name: [name] } })).toHaveLength(1);
 
   expect(await run.engine.ensureNetwork(run.name(), subnet, run.labels)).toBe(false);
+  const container = await run.docker.createContainer({
+    Image: 'gantry-test/base:1',
+    Cmd: ['sleep', '600'],
+    Labels: run.labels,
+    HostConfig: { NetworkMode: name },
+  });
+  await container.start();
   await expect(run.engine.ensureNetwork(name, '10.199.0.0/28', run.labels)).rejects.toThrow(
     `subnet ${subnet}`,
   );
+  await container.remove({ force: true });
+  expect(await run.engine.ensureNetwork(name, '10.199.0.0/28', run.labels)).toBe(true);
 
   await run.engine.removeNetwork(name);
   await run.engine.removeNetwork(name);

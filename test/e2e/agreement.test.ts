@@ -1,25 +1,21 @@
-import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { GitResult } from '../support/git.ts';
-import { startReceiver } from '../support/receiver.ts';
+import { areCounted, countedDeploys, Onlooker } from '../support/onlooker.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 
 /** P5, one truth: whoever is asked how a deployment ended says the same. */
 let rig: Rig;
-let receiver: Awaited<ReturnType<typeof startReceiver>>;
-let secret: string;
+let onlooker: Onlooker;
 beforeAll(async () => {
-  receiver = await startReceiver();
   rig = await Rig.start({
     GANTRY_HEALTH_TIMEOUT: '4',
     GANTRY_ALLOW_INTERNAL_ADDRESSES: '127.0.0.0/8',
   });
-  const added = await rig.gantry('webhooks', 'out', 'add', receiver.url, '--all-apps', '--json');
-  secret = (JSON.parse(added.stdout) as { secret: string }).secret;
+  onlooker = await Onlooker.of(rig);
 });
 afterAll(async () => {
   await rig[Symbol.asyncDispose]();
-  await receiver[Symbol.asyncDispose]();
+  await onlooker[Symbol.asyncDispose]();
 });
 beforeEach(() => rig.explainFailures());
 
@@ -28,8 +24,8 @@ type Facts = Record<string, unknown> & {
   state: string;
   trigger: string;
   reason: string | null;
+  crash: string | null;
 };
-type Event = { type: string; data: Facts };
 
 const dockerfile = (...lines: string[]): string =>
   ['FROM gantry-test/base:1', ...lines, 'COPY version /www/index.html'].join('\n');
@@ -54,6 +50,38 @@ async function interrupted(
 async function pushed(app: string, text: string): Promise<Attempt> {
   await using repo = await appRepository('page', { Dockerfile: text });
   return { result: await repo.push(await rig.pushUrl(app)), number: 1 };
+}
+
+/** Its second release ends soon after it went live. */
+async function putBack(app: string): Promise<Attempt> {
+  await using repo = await appRepository('page', { Dockerfile: quick, version: 'one' });
+  const url = await rig.pushUrl(app);
+  await repo.push(url);
+  const crashing = 'CMD httpd -p 8080 -h /www && sleep 2 && exit 3\n';
+  await repo.commit({ Dockerfile: `${dockerfile()}\n${crashing}`, version: 'two' }, 'Break it');
+  const second = await repo.push(url);
+  expect(second.stderr).toContain(`success: ${app} v2 is live`);
+  await until('v1 is live again', async () => (await shown(app, 3)).state === 'live');
+  await agreeOnCrash(app, 2);
+  return { result: await rig.gantry('logs', '--app', app, '--deploy', '3'), number: 3 };
+}
+
+/** That it went live is as true as before; what became of it is said besides, by all in the same words. */
+async function agreeOnCrash(app: string, number: number): Promise<void> {
+  const facts = await shown(app, number);
+  const crash = 'crashed \\ds after it went live: it exited with code 3; v1 is put back by deploy #3';
+  expect(facts).toMatchObject({ state: 'live', reason: null, crash: expect.stringMatching(crash) as string });
+  const { body } = await rig.api('GET', `/apps/${app}/deployments/${number}`);
+  expect(JSON.parse(body)).toEqual(facts);
+  const log = await rig.gantry('logs', '--app', app, '--deploy', String(number));
+  expect(log.stdout).toContain(`error: it ${facts.crash}`);
+  expect((await rig.gantry('deploys', '--app', app)).stdout).toContain(String(facts.crash));
+  expect((await rig.gantry('releases', '--app', app)).stdout).toMatch(/^v2 +crashed /m);
+  await until('the event came', () =>
+    onlooker.endsOf(app, number).some(({ type }) => type === 'release.crashed'),
+  );
+  const event = onlooker.endsOf(app, number).find(({ type }) => type === 'release.crashed');
+  expect(event?.data).toMatchObject({ state: 'live', trigger: 'push', reason: facts.crash });
 }
 
 const outcomes: Record<
@@ -106,17 +134,22 @@ const outcomes: Record<
     code: 0,
     event: 'release.rolled_back',
   },
+  'that replaces a crashed one': {
+    attempt: putBack,
+    end: { state: 'live', trigger: 'crash', rollbackTo: 1, crash: null },
+    code: 0,
+    event: 'release.rolled_back',
+  },
 };
 
 test.each(Object.entries(outcomes))('everybody says the same of a deployment %s', async (name, outcome) => {
   const app = name.replaceAll(' ', '-');
-  const before = await counted();
-  receiver.received.length = 0;
+  const before = await countedDeploys(rig);
   const { result, number } = await outcome.attempt(app);
 
   const facts = await shown(app, number);
   expect(facts).toMatchObject(outcome.end);
-  const { state, trigger, reason } = facts;
+  const { state, reason } = facts;
   // Whoever pushed, or typed the command.
   expect(result.code).toBe(outcome.code);
   const said = result.stdout + result.stderr;
@@ -138,15 +171,7 @@ test.each(Object.entries(outcomes))('everybody says the same of a deployment %s'
   ) as { live: number | null };
   expect(live === number).toBe(state === 'live');
 
-  const events = () =>
-    receiver.received.map(
-      (one) => new Webhook(secret).verify(one.body, one.headers as Record<string, string>) as Event,
-    );
-  const ends = () =>
-    events().filter(
-      ({ type, data }) =>
-        data.app === app && data.number === number && !['deploy.queued', 'deploy.started'].includes(type),
-    );
+  const ends = () => onlooker.endsOf(app, number);
   const types = new Set(state === 'live' ? ['deploy.succeeded', outcome.event] : [outcome.event]);
   await until('the events came', () => ends().length >= types.size);
   for (const { data } of ends()) {
@@ -157,24 +182,10 @@ test.each(Object.entries(outcomes))('everybody says the same of a deployment %s'
 
   expect(new Set(ends().map(({ type }) => type))).toEqual(types);
 
-  const key = `gantry_deploys_total{result="${state}",trigger="${trigger}"}`;
-  const sum = (numbers: Map<string, number>): number => [...numbers.values()].reduce((a, b) => a + b, 0);
-  await until('all are counted', async () => sum(await counted()) - sum(before) === list.length);
-  const ended = list.filter((one) => one.state === state && one.trigger === trigger).length;
-  expect(((await counted()).get(key) ?? 0) - (before.get(key) ?? 0)).toBe(ended);
+  await until('all are counted, once each', () => areCounted(rig, before, list));
 });
 
 async function shown(app: string, number: number): Promise<Facts> {
   const { stdout } = await rig.gantry('deploys', 'show', String(number), '--app', app, '--json');
   return JSON.parse(stdout || '{}') as Facts;
-}
-
-async function counted(): Promise<Map<string, number>> {
-  const response = await fetch(`http://127.0.0.1:${rig.port}/metrics`, {
-    headers: { authorization: `Bearer ${await rig.token}` },
-  });
-  const lines = (await response.text())
-    .split('\n')
-    .filter((line) => line.startsWith('gantry_deploys_total{'));
-  return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.split(' ').at(-1))]));
 }

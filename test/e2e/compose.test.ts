@@ -254,4 +254,15 @@ node -e 'require("net").connect("/var/run/docker.sock").on("error", (e) => conso
     expect((await repo.push(await project.pushUrl('fourth'))).code).toBe(0);
     expect((await project.request('fourth')).body).toBe('four');
   });
+
+  test('is taken down beside a worker that would start again what is missing', async () => {
+    const storeId = (await project.exec('server', 'cat', '/data/store-id')).trim();
+    const filters = { label: [`gantry.store=${storeId}`] };
+    const left = () => localDocker().listContainers({ all: true, filters });
+    expect(await left()).not.toEqual([]);
+    await project.exec('worker', 'gantry', 'down', '--apps');
+    // Longer than it waits between two looks.
+    await new Promise((resolve) => setTimeout(resolve, 7000));
+    expect(await left()).toEqual([]);
+  });
 });

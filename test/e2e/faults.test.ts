@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { resultOf } from '../support/git.ts';
-import { family, processesIn } from '../support/processes.ts';
+import { family, killAll, processesIn } from '../support/processes.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 
 let rig: Rig;
@@ -196,7 +196,7 @@ describe('somebody dies', () => {
   test('the router, by kill -9: it comes back with the same routes', async () => {
     await using repo = await appRepository('web');
     await repo.push(await rig.pushUrl('router'));
-    for (const pid of await processesIn(rig.dataDir, 'haproxy')) process.kill(pid, 'SIGKILL');
+    killAll(await processesIn(rig.dataDir, 'haproxy'));
     await expect
       .poll(async () => (await rig.request('router').catch(() => ({ body: '' }))).body, { timeout: 10_000 })
       .toBe('one');

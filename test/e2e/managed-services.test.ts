@@ -39,7 +39,7 @@ describe('a service that runs here', () => {
     expect(made.stderr).toMatch(/store is there \(\d+\.\ds\); give it to an app: gantry bind APP store/);
     const inspected = await containerOf('store');
     expect(inspected?.HostConfig).toMatchObject({
-      RestartPolicy: { Name: 'unless-stopped' },
+      RestartPolicy: { Name: 'always' },
       Memory: 512 * 1024 ** 2,
       PortBindings: {},
     });

@@ -211,6 +211,11 @@ describe('gantry rollback', () => {
     expect((await repo.push(url)).code).toBe(0);
     await repo.commit({ version: 'two' });
     expect((await repo.push(url)).code).toBe(0);
+    // Else it would see at once that one is gone.
+    await until('the images are tidied', async () => {
+      const lines = (await rig.log()).split('\n').filter((line) => line.includes('images are tidied'));
+      return lines.filter((line) => line.includes('"app":"pruned"')).length === 2;
+    });
     const label = [`gantry.store=${await rig.storeId}`, 'gantry.app=pruned'];
     const images = await localDocker().listImages({ filters: { label } });
     const first = images.flatMap(({ RepoTags }) => RepoTags ?? []).find((tag) => tag.includes(':v1-'));

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { localDocker } from '../support/base-image.ts';
 import { makeRedisImage } from '../support/look-alike-images.ts';
-import { postgresImage } from '../support/postgres-image.ts';
+import { notesInPostgres, postgresImage } from '../support/postgres-image.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 
 let rig: Rig;
@@ -11,32 +11,6 @@ beforeAll(async () => {
 }, 600_000);
 afterAll(() => rig[Symbol.asyncDispose]());
 beforeEach(() => rig.explainFailures());
-
-/** Keeps notes in the database it is given: `/cgi-bin/notes?text` adds one. */
-function notesInPostgres(version: string): Record<string, string | { content: string; executable: true }> {
-  return {
-    Dockerfile: `FROM ${postgres}
-COPY www /www
-ENTRYPOINT []
-CMD exec busybox httpd -f -p "$PORT" -h /www
-`,
-    'www/index.html': version,
-    'www/cgi-bin/notes': {
-      executable: true,
-      content: `#!/bin/sh
-printf 'Content-Type: text/plain\\r\\n\\r\\n'
-if [ -n "$QUERY_STRING" ]; then
-  psql "$DATABASE_URL" -q -v text="$QUERY_STRING" <<'END' 2>&1
-set client_min_messages = error;
-create table if not exists notes (id serial, text text);
-insert into notes (text) values (:'text');
-END
-fi
-psql "$DATABASE_URL" -At -c "select string_agg(text, ' ' order by id) from notes" 2>&1
-`,
-    },
-  };
-}
 
 const notes = async (query = ''): Promise<string> =>
   (await rig.request('notes', `/cgi-bin/notes${query}`)).body.trim();
@@ -62,13 +36,13 @@ describe('an app with a database', () => {
     await rig.api('POST', '/apps', { name: 'notes' });
     await rig.gantry('bind', 'notes', 'db');
 
-    await using repo = await appRepository('web', notesInPostgres('v1'));
+    await using repo = await appRepository('web', notesInPostgres(postgres, 'v1'));
     const push = await repo.push(await rig.pushUrl('notes'));
     expect(push.stderr).toMatch(/with its services: db/);
     expect(push.code).toBe(0);
     expect(await notes('?first')).toBe('first');
     for (const version of ['v2', 'v3', 'v4']) {
-      await repo.commit(notesInPostgres(version));
+      await repo.commit(notesInPostgres(postgres, version));
       expect((await repo.push(await rig.pushUrl('notes'))).code).toBe(0);
       expect((await rig.request('notes')).body).toBe(version);
       expect(await notes()).toBe('first');

@@ -111,6 +111,23 @@ describe('gantry stop', () => {
     expect((await rig.request('busy')).body).toContain('This app is stopped');
   });
 
+  test('is undone by a start right after it, which does not wait for what the stop has cancelled', async () => {
+    await using repo = await deployed('again');
+    await rig.setEnv('again', { CC_PRE_BUILD_HOOK: 'sleep 30' });
+    await repo.commit({ version: 'two' });
+    const pushing = repo.push(await rig.pushUrl('again'));
+    await until('it is at work', async () =>
+      (await rig.api('GET', '/apps/again/deployments/2')).body.includes('"running"'),
+    );
+    await rig.api('POST', '/apps/again/stop');
+    const start = await rig.gantry('start', 'again');
+    expect(start.stdout).toMatch(/Deploy #3 of again: [0-9a-f]{7} "An app: web", started/);
+    expect(start.code).toBe(0);
+    expect((await pushing).code).toBe(1);
+    expect(await shown('again')).toMatchObject({ live: 3, state: 'live', stopped: null });
+    expect((await rig.request('again')).body).toBe('one');
+  });
+
   test('is carried out although its worker is killed in the middle', async () => {
     await using _repo = await deployed('killed');
     const slow = rig.request('killed', '/slow?ms=6000');

@@ -89,6 +89,28 @@ test('a worker that slept through its lease does no harm when it wakes', { timeo
   expect(JSON.parse(body)).toMatchObject({ deployments: [{ number: 1, state: 'live' }] });
 });
 
+test('a worker that slept while it stopped an app leaves alone what was started since', {
+  timeout: 120_000,
+}, async () => {
+  await using repo = await appRepository('web');
+  expect((await repo.push(await rig.pushUrl('nap'))).code).toBe(0);
+  const slow = rig.request('nap', '/slow?ms=5000');
+  await until('it is in flight', async () => (await rig.request('nap')).status === 200);
+  await rig.gantry('stop', 'nap', '--detach');
+  await until('visitors are told', async () => (await rig.request('nap')).status === 503);
+  const sleeper = await rig.workerPid();
+  process.kill(sleeper, 'SIGSTOP');
+  startWorker();
+  expect((await slow).body).toBe('one');
+  const isStopped = async () => (await rig.api('GET', '/apps/nap')).body.includes('"state":"stopped"');
+  await until('it is stopped', isStopped, 60_000);
+  expect((await rig.gantry('start', 'nap')).code).toBe(0);
+  process.kill(sleeper, 'SIGCONT');
+  await until('the sleeper has noticed', async () => (await rig.log()).includes('lease lost'));
+  expect((await rig.request('nap')).body).toBe('one');
+  expect(await containersOf('nap')).toHaveLength(1);
+});
+
 test('an image is tagged and labelled with app, release and commit, and old ones go', async () => {
   await rig[Symbol.asyncDispose]();
   rig = await Rig.start({ GANTRY_KEEP_RELEASES: '2' });

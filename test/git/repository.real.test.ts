@@ -168,6 +168,14 @@ describe('what a commit says', () => {
 });
 
 describe('the files of a commit', () => {
+  it('are refused in git’s words, and only those, when they cannot be written', async () => {
+    await using it = await pushed({ Dockerfile: 'FROM scratch' });
+    const unknown = 'f'.repeat(40) as CommitSha;
+    await expect(it.repository.checkout(unknown, join(root, 'unknown'))).rejects.toThrow(
+      /^fatal: [^\n]+\n?$/,
+    );
+  });
+
   it('checks out contents, modes and links, and leaves the repository as it was', async () => {
     await using given = await pushed({
       Dockerfile: 'FROM scratch\n',

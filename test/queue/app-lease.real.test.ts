@@ -62,7 +62,7 @@ test('one app has one holder at a time, the next one a higher fence', async () =
 test('is kept for longer than its time by renewing', async () => {
   const app = newApp();
   const lease = await acquire(app);
-  lease.watch(1, () => true);
+  lease.keep();
   const until = performance.now() + 2 * timing.ttlMs;
   while (performance.now() < until) {
     expect(await AppLease.acquire(leases, app, timing)).not.toBeInstanceOf(AppLease);
@@ -75,7 +75,7 @@ test('is kept for longer than its time by renewing', async () => {
 test('ends by the local clock before Redis lets somebody else in, when it cannot be renewed', async () => {
   const app = newApp();
   const lease = await acquire(app);
-  // Never watched, so never renewed: as if the process had slept or Redis were away.
+  // Never renewed: as if the process had slept or Redis were away.
   await expect
     .poll(() => AppLease.acquire(leases, app, timing), { timeout: 5000, interval: 5 })
     .toBeInstanceOf(AppLease);
@@ -89,6 +89,23 @@ test('taken away by somebody else it is lost at the next look', async () => {
   lease.watch(1, () => true);
   await redis.connect().set(`gantry:lease:${app}`, 'somebody else');
   await expect.poll(() => stopOf(lease), { timeout: 5000 }).toEqual({ kind: 'lease lost' });
+});
+
+test('outlives its end in Redis, whose clock may jump, as long as nobody else had the app', async () => {
+  const app = newApp();
+  const lease = await acquire(app);
+  lease.keep();
+  const commands = redis.connect();
+  await commands.del(`gantry:lease:${app}`);
+  await lease.renewNow();
+  lease.assertHeld();
+  expect(await AppLease.acquire(leases, app, timing)).not.toBeInstanceOf(AppLease);
+
+  await commands.del(`gantry:lease:${app}`);
+  const other = await acquire(app);
+  await other.release();
+  await lease.renewNow();
+  expect(stopOf(lease)).toEqual({ kind: 'lease lost' });
 });
 
 test('learns of a newer push and of a cancel', async () => {
@@ -114,6 +131,7 @@ test('a hint before the deployment is known does not take that very deployment f
   const app = newApp();
   await ask(app, 'a');
   const lease = await acquire(app);
+  lease.keep();
   await lease.renewNow();
   expect(lease.signal.aborted).toBe(false);
   await lease.release();

@@ -43,6 +43,29 @@ test('a crash is told once, and once that it is over', async () => {
   ]);
 });
 
+test('one that goes on and on is told of once more, with how it ended last, until it has stayed up for longer', async () => {
+  const app = appNamed('loops');
+  const store = new HealthStore(redis.connect(), 50);
+  const how = 'it exited with code 3';
+  for (const restarts of [0, 1, 2, 3, 4, 5])
+    await store.look(app, [{ id: 'c1', release: 1, running: true, restartCount: restarts, how }]);
+  const [crashed, looping, ...more] = await told(app);
+  expect(crashed).toBe(
+    `v1 crashed: a container of v1 ended by itself, once so far, and is started again (${how})`,
+  );
+  expect(looping).toMatch(
+    /^v1 crash looping: v1 ends again and again, 4 times so far \(it exited with code 3\);/,
+  );
+  expect(more).toEqual([]);
+  const began = performance.now();
+  await until('it has stayed up', async () => {
+    await store.look(app, seen(5));
+    return (await told(app)).length === 3;
+  });
+  expect(performance.now() - began).toBeGreaterThan(100);
+  expect((await told(app))[2]).toBe('v1 recovered');
+});
+
 test('what was before the first look is no news, and neither is a new release or a start by somebody', async () => {
   const app = appNamed('calm');
   const store = new HealthStore(redis.connect(), 0);

@@ -3,7 +3,9 @@ import { type AppName, parseAppName } from '../../src/domain/app.ts';
 import type { LogLine } from '../../src/domain/log-line.ts';
 import { LogReader } from '../../src/store/log-reader.ts';
 import { LogWriter } from '../../src/store/log-writer.ts';
+import { patientRedis } from '../../src/store/redis.ts';
 import { StreamWatch } from '../../src/store/stream-watch.ts';
+import { Network } from '../support/network.ts';
 import { temporaryRedis } from '../support/redis.ts';
 
 let redis: Awaited<ReturnType<typeof temporaryRedis>>;
@@ -21,9 +23,11 @@ afterAll(async () => {
 });
 
 let count = 0;
-async function newLog(limits?: { headBytes: number; tailBytes: number; lineBytes: number }) {
+async function newLog(
+  limits?: { headBytes: number; tailBytes: number; lineBytes: number },
+  connection = redis.connect(),
+) {
   const app = parseAppName(`app-${(count += 1)}`) as AppName;
-  const connection = redis.connect();
   await connection.hset(`gantry:app:${app}`, 'fence', 1);
   const writer = new LogWriter({
     redis: connection,
@@ -100,6 +104,24 @@ describe('a log', () => {
     await writer.flush();
     await end('superseded');
     expect((await readAll(app)).lines).toEqual([output('mine')]);
+  });
+
+  test('has each line once, however often the connection breaks before the answer', async () => {
+    await using network = await Network.before(redis.process.socket, 1);
+    network.slow(5, 20);
+    const far = patientRedis({ url: `redis://127.0.0.1:${network.port}` });
+    const { app, writer, end } = await newLog(undefined, far);
+    network.breakAtRandom(500);
+    for (let line = 0; line < 1200; line += 1) {
+      await writer.write(output(`line ${line}`));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    network.mend();
+    await writer.flush();
+    await end('live');
+    far.disconnect();
+    const wanted = Array.from({ length: 1200 }, (_, line) => output(`line ${line}`));
+    expect((await readAll(app)).lines).toEqual(wanted);
   });
 
   test('is read from its file once Redis has forgotten it', async () => {

@@ -8,7 +8,7 @@ import { type Pack, pack } from 'tar-stream';
 
 /** No registry can be reached from the test machines, so the images that test apps start FROM are made here. */
 export const baseImage = 'gantry-test/base:1';
-const nodeImage = 'gantry-test/node:1';
+export const nodeImage = 'gantry-test/node:1';
 
 /**
  * Part of every base image of this process: without it the engine's cache would answer builds with the results of an

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * The Docker engine of this machine behind a socket of its own, which can be taken away, cut or frozen for one Gantry
+ * The Docker engine of this machine, or another one, behind a socket of its own, which can be taken away, cut or frozen for one Gantry
  * while everybody else goes on with the real one.
  */
 export class EngineProxy {
@@ -17,13 +17,17 @@ export class EngineProxy {
   #isFrozen = false;
   #cutAt: RegExp | undefined;
 
-  private constructor(folder: string) {
+  readonly #engine: string;
+
+  private constructor(folder: string, engine: string) {
+    this.#engine = engine;
     this.#folder = folder;
     this.path = join(folder, 'docker.sock');
   }
 
-  static async start(): Promise<EngineProxy> {
-    const proxy = new EngineProxy(await mkdtemp(join(tmpdir(), 'gantry-engine-')));
+  /** `engine`: the socket of the real one. */
+  static async start(engine = '/var/run/docker.sock'): Promise<EngineProxy> {
+    const proxy = new EngineProxy(await mkdtemp(join(tmpdir(), 'gantry-engine-')), engine);
     await proxy.comeBack();
     return proxy;
   }
@@ -67,7 +71,7 @@ export class EngineProxy {
   #connect(client: Socket): void {
     this.#keep(client);
     if (this.#isFrozen) return void client.pause();
-    const engine = connect({ path: '/var/run/docker.sock', allowHalfOpen: true });
+    const engine = connect({ path: this.#engine, allowHalfOpen: true });
     this.#keep(engine);
     client.on('data', (chunk: Buffer) => {
       const [line = ''] = chunk.toString('latin1').split('\r\n', 1);

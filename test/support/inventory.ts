@@ -1,6 +1,5 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { localDocker } from './base-image.ts';
 import { gitClient } from './git.ts';
 import { leftovers } from './leftovers.ts';
 import { processesOf } from './processes.ts';
@@ -19,7 +18,7 @@ export async function inventory(rig: Rig): Promise<string[]> {
 }
 
 async function onTheEngine(rig: Rig): Promise<string[]> {
-  const docker = localDocker();
+  const { docker } = rig;
   const filters = { label: [`gantry.store=${await rig.storeId}`] };
   const [containers, images, networks, volumes] = await Promise.all([
     docker.listContainers({ all: true, filters }),
@@ -35,11 +34,13 @@ async function onTheEngine(rig: Rig): Promise<string[]> {
   ];
 }
 
-/** But for what grows with every deployment by right: logs, known hosts, the objects of git and the files of Redis. */
+/** But for what changes by right: logs, known hosts, the objects of git, the files of Redis, and how far the store has come. */
 async function folders(rig: Rig): Promise<string[]> {
   const entries = await readdir(rig.dataDir, { recursive: true });
   return entries
-    .filter((entry) => !/^redis\/|^(app-)?logs\/|^known-hosts|\.git\/objects\/|\.sock$/.test(entry))
+    .filter(
+      (entry) => !/^redis\/|^(app-)?logs\/|^known-hosts|\.git\/objects\/|\.sock$|^store-epoch/.test(entry),
+    )
     .map((entry) => `file ${entry}`);
 }
 

@@ -1,6 +1,5 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import Docker from 'dockerode';
 import { expect } from 'vitest';
 import { gitClient } from './git.ts';
 import type { Rig } from './rig.ts';
@@ -51,22 +50,32 @@ async function unsettledDeployments(rig: Rig, apps: readonly ListedApp[]): Promi
   return found.flat();
 }
 
-/** Exactly one container for every app with a live release. */
+/** Exactly one container for every app with a live release, and none for a task. */
 async function wrongContainers(rig: Rig, apps: readonly ListedApp[]): Promise<string[]> {
-  const containers = await new Docker().listContainers({ all: true, filters: await byStore(rig) });
+  const containers = await rig.docker.listContainers({ all: true, filters: await byStore(rig) });
   const there = containers.map(
     ({ Labels, State }) => `${Labels['gantry.app']} v${Labels['gantry.release']} ${State}`,
   );
-  const wanted = apps.filter(({ live }) => live !== null).map(({ name, live }) => `${name} v${live} running`);
+  const wanted = await Promise.all(
+    apps.map(async ({ name, live }) =>
+      live === null || (await isTask(rig, name)) ? [] : [`${name} v${live} running`],
+    ),
+  );
   return [
-    ...without(there, wanted).map((container) => `container left: ${container}`),
-    ...without(wanted, there).map((container) => `container missing: ${container}`),
+    ...without(there, wanted.flat()).map((container) => `container left: ${container}`),
+    ...without(wanted.flat(), there).map((container) => `container missing: ${container}`),
   ];
+}
+
+/** As its options say. */
+async function isTask(rig: Rig, app: string): Promise<boolean> {
+  const { body } = await rig.api('GET', `/apps/${app}/options`);
+  return (JSON.parse(body) as { task: boolean }).task;
 }
 
 /** Images of releases only, and not more than are kept. */
 async function wrongImages(rig: Rig, apps: readonly ListedApp[]): Promise<string[]> {
-  const images = await new Docker().listImages({ filters: await byStore(rig) });
+  const images = await rig.docker.listImages({ filters: await byStore(rig) });
   const numbers = (app: string): number[] =>
     images.flatMap(({ RepoTags }) =>
       (RepoTags ?? []).flatMap((tag) =>
@@ -91,7 +100,7 @@ async function wrongImages(rig: Rig, apps: readonly ListedApp[]): Promise<string
 }
 
 async function unknownNetworks(rig: Rig, apps: readonly ListedApp[]): Promise<string[]> {
-  const networks = await new Docker().listNetworks({ filters: await byStore(rig) });
+  const networks = await rig.docker.listNetworks({ filters: await byStore(rig) });
   const owners = networks.map(({ Labels }) => Labels?.['gantry.app'] ?? '');
   return without(
     owners,

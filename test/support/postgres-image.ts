@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { localDocker } from './base-image.ts';
+import type { TestFiles } from './git.ts';
 import { labelsOf, withRetries } from './look-alike-images.ts';
 
 const run = promisify(execFile);
@@ -71,3 +72,29 @@ const changes = [
   'LABEL gantry.test-base=1',
   'ENTRYPOINT ["docker-entrypoint.sh"]',
 ];
+
+/** An app that keeps notes in the database it is given: `/cgi-bin/notes?text` adds one. */
+export function notesInPostgres(postgres: string, version: string): TestFiles {
+  return {
+    Dockerfile: `FROM ${postgres}
+COPY www /www
+ENTRYPOINT []
+CMD exec busybox httpd -f -p "$PORT" -h /www
+`,
+    'www/index.html': version,
+    'www/cgi-bin/notes': {
+      executable: true,
+      content: `#!/bin/sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+if [ -n "$QUERY_STRING" ]; then
+  psql "$DATABASE_URL" -q -v text="$QUERY_STRING" <<'END' 2>&1
+set client_min_messages = error;
+create table if not exists notes (id serial, text text);
+insert into notes (text) values (:'text');
+END
+fi
+psql "$DATABASE_URL" -At -c "select string_agg(text, ' ' order by id) from notes" 2>&1
+`,
+    },
+  };
+}

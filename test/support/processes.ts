@@ -1,3 +1,5 @@
+import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 
 /** Process ids whose program has the name and whose arguments mention the folder: those of one rig only. */
@@ -69,5 +71,22 @@ export async function watchingProcesses<T>(going: Promise<T>): Promise<[T, strin
   } finally {
     isOver = true;
     await watching;
+  }
+}
+
+/** The one that `unshare` or `nsenter` started: a signal to those does not reach it. */
+export function innerPid(outer: ChildProcess | undefined): number {
+  const children = readFileSync(`/proc/${outer?.pid}/task/${outer?.pid}/children`, 'utf8');
+  return Number(children.split(' ')[0]);
+}
+
+/** Some may end because of the others. */
+export function killAll(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    }
   }
 }

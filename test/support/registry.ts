@@ -4,6 +4,8 @@ import { createServer, type RequestListener, request, type Server } from 'node:h
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { baseImage, localDocker } from './base-image.ts';
+import type { OwnEngine } from './own-engine.ts';
+import { innerPid } from './processes.ts';
 import { freePort, until } from './rig.ts';
 
 /** The one account of every test registry. The password has what a URL, a header and a shell would stumble over. */
@@ -25,10 +27,18 @@ export type Registry = {
   [Symbol.asyncDispose]: () => Promise<void>;
 };
 
-/** `isOpen`: anybody may read and write. */
-export async function startRegistry({ isOpen = false } = {}): Promise<Registry> {
+/** `isOpen`: anybody may read and write. With an engine of its own it runs on the machine that is that engine's. */
+export async function startRegistry({
+  isOpen = false,
+  engine,
+}: {
+  isOpen?: boolean;
+  engine?: OwnEngine;
+} = {}): Promise<Registry> {
   const dir = await mkdtemp(join(tmpdir(), 'gantry-registry-'));
-  const host = `127.0.0.1:${await freePort()}`;
+  const port = await freePort();
+  const host = `127.0.0.1:${port}`;
+  await engine?.open(port);
   await writeFile(join(dir, 'users'), `${registryUser}:${passwordHash}\n`);
   const config = [
     'version: 0.1',
@@ -39,9 +49,8 @@ export async function startRegistry({ isOpen = false } = {}): Promise<Registry> 
   ];
   await writeFile(join(dir, 'config.yml'), `${config.join('\n')}\n`);
   const serve = async (): Promise<ChildProcess> => {
-    const started = spawn('docker-registry', ['serve', join(dir, 'config.yml')], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const command = [...(engine?.inside(dir) ?? []), 'docker-registry', 'serve', join(dir, 'config.yml')];
+    const started = spawn(command[0] ?? '', command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
     for (const output of [started.stdout, started.stderr])
       output.on('data', (chunk: Buffer) => (said += String(chunk)));
@@ -57,12 +66,12 @@ export async function startRegistry({ isOpen = false } = {}): Promise<Registry> 
   const stop = async (): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
+    process.kill(engine ? innerPid(child) : (child.pid ?? 0), 'SIGKILL');
     await exited;
   };
   let child = await serve();
 
-  const docker = localDocker();
+  const docker = engine?.docker ?? localDocker();
   return {
     host,
     async push(name) {
@@ -89,7 +98,7 @@ export async function startRegistry({ isOpen = false } = {}): Promise<Registry> 
     },
     async [Symbol.asyncDispose]() {
       await stop();
-      await removePulled(host);
+      await removePulled(host, docker);
       await rm(dir, { recursive: true, force: true });
     },
   };
@@ -169,8 +178,7 @@ async function close(server: Server): Promise<void> {
 }
 
 /** The legacy builder keeps what it pulled under the name it pulled. */
-async function removePulled(host: string): Promise<void> {
-  const docker = localDocker();
+async function removePulled(host: string, docker = localDocker()): Promise<void> {
   for (const { RepoTags } of await docker.listImages()) {
     for (const tag of RepoTags ?? []) {
       if (tag.startsWith(`${host}/`)) await docker.getImage(tag).remove({ noprune: true });

@@ -7,16 +7,23 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type Docker from 'dockerode';
 import { Redis } from 'ioredis';
 import { onTestFailed } from 'vitest';
 import type { Scope } from '../../src/domain/account.ts';
 import { TokenStore } from '../../src/store/token-store.ts';
+import { localDocker } from './base-image.ts';
 import { type GitResult, resultOf, type TestFiles, temporaryRepository } from './git.ts';
+import type { OwnEngine } from './own-engine.ts';
+import { innerPid } from './processes.ts';
 
 const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 const fixtures = fileURLToPath(new URL('../fixtures/apps', import.meta.url));
 
 export type Answer = { status: number; body: string; headers: IncomingMessage['headers'] };
+
+/** On a machine that starts several at once. */
+const slowStartMs = 90_000;
 
 /** A whole Gantry in a folder and on ports of its own, seen only from outside. Everything of it goes when it is disposed. */
 export class Rig {
@@ -24,10 +31,20 @@ export class Rig {
   readonly port: number;
   readonly httpPort: number;
   readonly env: Record<string, string>;
+  readonly #engine: OwnEngine | undefined;
+  /** What is started: another one to try an older version. */
+  program = cli;
   #process: ChildProcess | undefined;
   #output = '';
 
-  private constructor(dataDir: string, port: number, httpPort: number, env: Record<string, string>) {
+  private constructor(
+    dataDir: string,
+    port: number,
+    httpPort: number,
+    env: Record<string, string>,
+    engine: OwnEngine | undefined,
+  ) {
+    this.#engine = engine;
     this.dataDir = dataDir;
     this.port = port;
     this.httpPort = httpPort;
@@ -39,12 +56,14 @@ export class Rig {
       GANTRY_HTTP_PORT: String(httpPort),
       GANTRY_HTTP_BIND: '127.0.0.1',
       GANTRY_LOG_LEVEL: 'debug',
+      ...(engine && { DOCKER_HOST: engine.dockerHost }),
       ...env,
     };
   }
 
-  static async start(env: Record<string, string> = {}): Promise<Rig> {
-    const rig = await Rig.make(env);
+  /** With an engine of its own it runs on the machine that is that engine's. */
+  static async start(env: Record<string, string> = {}, engine?: OwnEngine): Promise<Rig> {
+    const rig = await Rig.make(env, engine);
     try {
       await rig.start();
     } catch (error) {
@@ -55,8 +74,14 @@ export class Rig {
   }
 
   /** One that is not started yet. */
-  static async make(env: Record<string, string> = {}): Promise<Rig> {
-    return new Rig(mkdtempSync(join(tmpdir(), 'gtry-')), await freePort(), await freePort(), env);
+  static async make(env: Record<string, string> = {}, engine?: OwnEngine): Promise<Rig> {
+    const ports = [await freePort(), await freePort()] as const;
+    for (const port of ports) await engine?.open(port);
+    return new Rig(mkdtempSync(join(tmpdir(), 'gtry-')), ...ports, env, engine);
+  }
+
+  get docker(): Docker {
+    return this.#engine?.docker ?? localDocker();
   }
 
   /** `gantry start` that is to fail: what it says and how it ends. Killed when it does not within 20 s. */
@@ -69,21 +94,22 @@ export class Rig {
   /** Starts (again); resolves when it is ready. */
   async start(): Promise<void> {
     this.#output = '';
-    const child = spawn(process.execPath, ['--enable-source-maps', cli, 'start'], {
-      env: this.env,
-      stdio: 'pipe',
-    });
+    const child = this.#spawn(['--enable-source-maps', this.program, 'start'], this.env, process.cwd());
     this.#process = child;
     const collect = (chunk: Buffer): void => {
       this.#output += chunk.toString();
     };
     child.stdout?.on('data', collect);
     child.stderr?.on('data', collect);
-    await until('Gantry is ready', () => {
-      if (child.exitCode !== null)
-        throw new Error(`gantry start ended with ${child.exitCode}: ${this.#output}`);
-      return this.#output.includes('Ctrl-C ends Gantry');
-    });
+    await until(
+      'Gantry is ready',
+      () => {
+        if (child.exitCode !== null)
+          throw new Error(`gantry start ended with ${child.exitCode}: ${this.#output}`);
+        return this.#output.includes('Ctrl-C ends Gantry');
+      },
+      slowStartMs,
+    );
   }
 
   get output(): string {
@@ -91,7 +117,12 @@ export class Rig {
   }
 
   get pid(): number {
-    return this.#process?.pid ?? 0;
+    return this.#engine ? innerPid(this.#process) : (this.#process?.pid ?? 0);
+  }
+
+  #spawn(args: readonly string[], env: Record<string, string>, cwd: string): ChildProcess {
+    const command = [...(this.#engine?.inside(cwd) ?? []), process.execPath, ...args];
+    return spawn(command[0] ?? '', command.slice(1), { env, cwd, stdio: 'pipe' });
   }
 
   get token(): Promise<string> {
@@ -121,6 +152,10 @@ export class Rig {
     return readFile(join(this.dataDir, 'gantry.log'), 'utf8').catch(() => '');
   }
 
+  async lastOfLog(): Promise<string> {
+    return (await this.log()).split('\n').slice(-60).join('\n');
+  }
+
   /** The process id of the worker, as the operator's log tells it. */
   async workerPid(): Promise<number> {
     const { stdout } = await run('pgrep', ['-P', String(this.pid), '-f', 'worker']);
@@ -128,7 +163,8 @@ export class Rig {
   }
 
   async redisPid(): Promise<number> {
-    return Number(await readFile(join(this.dataDir, 'redis/redis.pid'), 'utf8'));
+    const pid = Number(await readFile(join(this.dataDir, 'redis/redis.pid'), 'utf8'));
+    return this.#engine ? this.#engine.hostPid(pid) : pid;
   }
 
   /** Ends the server process without a word, as a crash does; Redis and the router live on. */
@@ -136,7 +172,8 @@ export class Rig {
     const child = this.#process;
     if (!child || child.exitCode !== null) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
+    process.kill(this.pid, 'SIGKILL');
+    child.kill('SIGCONT'); // nsenter stops with what it has started
     await exited;
   }
 
@@ -145,7 +182,8 @@ export class Rig {
     const child = this.#process;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGINT');
+    process.kill(this.pid, 'SIGINT');
+    child.kill('SIGCONT');
     await exited;
   }
 
@@ -172,8 +210,7 @@ export class Rig {
     input: string | Buffer | undefined,
     args: readonly string[],
   ): Promise<GitResult> {
-    const settings = { env: { ...this.env, ...env }, cwd: this.dataDir, stdio: 'pipe' } as const;
-    const child = spawn(process.execPath, [cli, ...args], settings);
+    const child = this.#spawn([cli, ...args], { ...this.env, ...env }, this.dataDir);
     child.stdin?.end(input);
     return resultOf(child);
   }
@@ -207,17 +244,14 @@ export class Rig {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
-    await run(process.execPath, [cli, 'down', '--apps', '--delete-data'], { env: this.env }).catch(
-      (error: unknown) => {
-        console.error(`could not take everything down: ${String(error)}`);
-      },
-    );
+    const down = await resultOf(this.#spawn([cli, 'down', '--apps', '--delete-data'], this.env, '/'));
+    if (down.code !== 0) console.error(`could not take everything down: ${down.stderr}`);
     await rm(this.dataDir, { recursive: true, force: true });
   }
 
   /** Call in a test that shares the rig: prints the operator's log when the test fails. */
   explainFailures(): void {
-    onTestFailed(async () => console.error((await this.log()).split('\n').slice(-60).join('\n')));
+    onTestFailed(async () => console.error(await this.lastOfLog()));
   }
 }
 
@@ -262,11 +296,12 @@ export async function until(
   what: string,
   check: () => boolean | Promise<boolean>,
   limitMs = 30_000,
+  everyMs = 20,
 ): Promise<void> {
   const deadline = performance.now() + limitMs;
   while (!(await check())) {
     if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
 }
 

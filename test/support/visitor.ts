@@ -18,8 +18,8 @@ export class Visitors {
   constructor(port: number, host: string, perSecond: number) {
     this.#port = port;
     this.#host = host;
-    const everyMs = 10;
-    const each = Math.max(1, Math.round((perSecond * everyMs) / 1000));
+    const everyMs = Math.max(10, 1000 / perSecond);
+    const each = Math.round((perSecond * everyMs) / 1000);
     this.#timer = setInterval(() => {
       for (let count = 0; count < each; count += 1)
         this.#come(this.requests % 2 === 0 ? this.#agent : undefined);
@@ -31,6 +31,10 @@ export class Visitors {
     clearInterval(this.#timer);
     await Promise.all(this.#pending);
     this.#agent.destroy();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.leave();
   }
 
   #come(agent: Agent | undefined): void {

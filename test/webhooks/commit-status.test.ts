@@ -85,6 +85,15 @@ describe('the status of a commit', () => {
     });
   });
 
+  test('is a failure when the release crashed, though its deployment is live', () => {
+    const reason = 'crashed 5s after it went live: it exited with code 3';
+    const sent = { ...payload('live', reason), type: 'release.crashed' as const };
+    expect(requestTo('github', 'https://github.com/a/b', sent).body).toMatchObject({
+      state: 'failure',
+      description: `v7 ${reason}`,
+    });
+  });
+
   test('fits, whatever the reason says', () => {
     const { body } = requestTo(
       'github',

@@ -1,24 +1,18 @@
 import { readFile, realpath, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Config, dataPaths } from './config.ts';
-import type { DeployTools } from './deploy/attempt.ts';
-import { subnetAt, subnetIndex } from './deploy/container-spec.ts';
-import type { HookHost } from './deploy/hook-host.ts';
-import { type HookResult, type HookRun, runInSandbox } from './deploy/hook-sandbox.ts';
-import type { DockerodeEngine } from './docker/dockerode-engine.ts';
-import { Stopped } from './domain/deployment.ts';
-import type { Measure } from './domain/measurement.ts';
-import type { Repositories } from './git/repositories.ts';
-import { fetchSubmodules } from './git/submodules.ts';
-import { planGoBack } from './queue/plan-go-back.ts';
-import type { AppDeletions } from './store/app-deletions.ts';
-import type { AppStore } from './store/app-store.ts';
-import type { DeploymentStore } from './store/deployment-store.ts';
-import type { ReleaseStore } from './store/release-store.ts';
-import type { RouteChanges } from './store/route-changes.ts';
-import type { RouteStore } from './store/route-store.ts';
-import type { StoreEvents } from './store/store-events.ts';
-import type { VolumeStore } from './store/volume-store.ts';
+import { type Config, dataPaths } from '../config.ts';
+import type { DeployTools } from '../deploy/attempt.ts';
+import { subnetAt, subnetIndex } from '../deploy/container-spec.ts';
+import type { HookHost } from '../deploy/hook-host.ts';
+import { type HookResult, type HookRun, runInSandbox } from '../deploy/hook-sandbox.ts';
+import type { DockerodeEngine } from '../docker/dockerode-engine.ts';
+import { Stopped } from '../domain/deployment.ts';
+import type { Measure } from '../domain/measurement.ts';
+import type { Repositories } from '../git/repositories.ts';
+import { fetchSubmodules } from '../git/submodules.ts';
+import { planGoBack } from '../queue/plan-go-back.ts';
+import type { StoreEvents } from '../store/store-events.ts';
+import type { WorkerStores } from './stores.ts';
 
 /** How long a deployment waits for a router that is away before it is taken back. */
 const switchTimeoutMs = 300_000;
@@ -28,15 +22,10 @@ export type DeployParts = {
   engine: DockerodeEngine;
   repositories: Repositories;
   sandbox: HookHost;
-  stores: {
-    apps: AppStore;
-    deletions: AppDeletions;
-    deployments: DeploymentStore;
-    releases: ReleaseStore;
-    routes: RouteStore;
-    routeChanges: RouteChanges;
-    volumes: VolumeStore;
-  };
+  stores: Pick<
+    WorkerStores,
+    'apps' | 'deletions' | 'deployments' | 'releases' | 'routes' | 'routeChanges' | 'volumes'
+  >;
   events: StoreEvents;
   freeImages: DeployTools['freeImages'];
   measure: Measure;
@@ -106,6 +95,11 @@ export function deployTools({
     },
     resumeRoute: async (app, containers) => {
       const answer = await routeChanges.resume(app, fence, containers);
+      if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
+      return answer.version;
+    },
+    serve: async (app, serving) => {
+      const answer = await routeChanges.serve(app, fence, serving);
       if (answer === 'stale') throw new Stopped({ kind: 'lease lost' });
       return answer.version;
     },

@@ -1,0 +1,128 @@
+import { type Config, dataPaths } from '../config.ts';
+import {
+  type SweepFacts,
+  sweepCheckouts,
+  sweepContainers,
+  sweepImages,
+  sweepNetworks,
+  sweepVolumes,
+} from '../deploy/sweep.ts';
+import type { DockerodeEngine } from '../docker/dockerode-engine.ts';
+import type { AppName } from '../domain/app.ts';
+import type { Measure } from '../domain/measurement.ts';
+import type { Logger } from '../logger.ts';
+import type { CronSchedule } from '../queue/cron-schedule.ts';
+import type { StoreEvents } from '../store/store-events.ts';
+import { imageSpace } from './deploy-tools.ts';
+import type { WorkerStores } from './stores.ts';
+
+const sweepEveryMs = 30_000;
+
+type Parts = {
+  config: Config;
+  engine: DockerodeEngine;
+  storeId: string;
+  stores: WorkerStores;
+  events: StoreEvents;
+  cron: CronSchedule;
+  noteServing: SweepFacts['noteServing'];
+  measure: Measure;
+  logger: Logger;
+};
+
+/** Tidies: whenever it is asked to, when something has drained, and now and again. */
+export class Sweeper {
+  readonly #parts: Parts;
+  readonly #facts: SweepFacts;
+  /** Apps whose images were not tidied: the engine was away, or the worker died before it came to that. */
+  readonly #untidy = new Set<AppName>();
+  #running: Promise<unknown> = Promise.resolve();
+  #stopAsking = (): void => {};
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { config, engine, storeId, stores, noteServing, measure } = parts;
+    const { apps, deployments, releases, routes, tasks, volumes } = stores;
+    this.#facts = {
+      engine,
+      storeId,
+      assertOwnStore: stores.assertOwnStore,
+      route: (app) => routes.get(app),
+      deployment: (app, number) => deployments.get(app, number),
+      task: (app, number) => tasks.get(app, number),
+      releases: (app) => releases.numbers(app),
+      keepReleases: config.keepReleases,
+      markFreed: (app, number) => releases.markFreed(app, number),
+      forgetRelease: (app, number) => releases.forget(app, number),
+      desired: (app) => deployments.desired(app),
+      options: (app) => apps.options(app),
+      doomedVolumes: () => volumes.doomed(),
+      forgetVolume: (app, volume) => volumes.forget(app, volume),
+      noteServing,
+      onAction: (action) => measure({ name: 'reconcile_actions_total', label: action, value: 1 }),
+      storeTag: storeId.slice(0, 6),
+      stopTimeoutMs: config.stopTimeoutMs,
+      workDir: dataPaths(config.dataDir).work,
+    };
+  }
+
+  async start(): Promise<void> {
+    const { events, stores } = this.#parts;
+    for (const { name } of await stores.apps.list()) this.#untidy.add(name);
+    const sweep = (): void => this.sweep();
+    const stopListening = events.listen(({ kind }) => kind === 'drained' && sweep());
+    const timer = setInterval(sweep, sweepEveryMs);
+    this.#stopAsking = () => {
+      clearInterval(timer);
+      stopListening();
+    };
+  }
+
+  /** Ends only when the last sweep has. */
+  async stop(): Promise<void> {
+    this.#stopAsking();
+    await this.#running;
+  }
+
+  /** After those that were asked for before. */
+  sweep(): void {
+    const { engine, measure, logger } = this.#parts;
+    const facts = this.#facts;
+    const measureRoom = async (): Promise<void> => {
+      const images = await imageSpace(engine);
+      if (images) measure({ name: 'disk_free_bytes', label: 'images', value: images.bytes });
+    };
+    this.#running = this.#running
+      .then(measureRoom)
+      // On a disk that is read-only nothing goes, but what is on the engine does.
+      .then(() => sweepCheckouts(facts).catch((err: unknown) => logger.debug({ err }, 'checkouts stay')))
+      .then(() => sweepContainers(facts))
+      .then(() => sweepVolumes(facts))
+      .then(() => sweepNetworks(facts))
+      .then(() => Promise.all([...this.#untidy].map((app) => this.#tidy(app))))
+      .catch((err: unknown) => logger.debug({ err }, 'sweep failed'));
+  }
+
+  /** Also the images and timed tasks of an app of which a deployment has ended. Resolves when all of it is done. */
+  async sweepAfter(app: AppName): Promise<void> {
+    this.#untidy.add(app);
+    this.sweep();
+    await this.#running;
+  }
+
+  async #tidy(app: AppName): Promise<void> {
+    const { cron, stores, logger } = this.#parts;
+    const { isDone } = await sweepImages(this.#facts, app);
+    const live = (await stores.apps.get(app))?.live;
+    const release = live === undefined ? undefined : await stores.releases.get(app, live);
+    await cron.match(app, release?.cron ?? []);
+    if (!isDone) return;
+    this.#untidy.delete(app);
+    logger.debug({ app }, 'images are tidied');
+  }
+
+  /** The releases whose images went. */
+  async freeImages(app: AppName): Promise<readonly number[]> {
+    return (await sweepImages(this.#facts, app)).freed;
+  }
+}

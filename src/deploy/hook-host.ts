@@ -41,7 +41,10 @@ export async function probeHookHost(wish: SandboxWish, hookUser: string): Promis
     bubblewrap: !(await isInstalled('bwrap'))
       ? 'missing'
       : canTry
-        ? await tryOut([...bubblewrap, '--tmpfs', '/tmp', 'true'])
+        ? await despiteMountRaces(
+            () => tryOut([...bubblewrap, '--tmpfs', '/tmp', 'true']),
+            (fact) => (fact === 'works' ? undefined : fact.problem),
+          )
         : 'missing',
     unshare: canTry
       ? await tryOut([...unshareMounts, ...words('mount -t tmpfs tmpfs /tmp')])
@@ -55,11 +58,28 @@ async function tryOut(args: readonly string[]): Promise<'works' | { problem: str
   try {
     await promisify(execFile)('unshare', [...namespaces, ...args], {
       env: { PATH: systemPath },
-      timeout: 5000,
+      timeout: 20_000,
     });
     return 'works';
   } catch (error) {
     return { problem: messageOf(error).split('\n').slice(1).join(' ').trim() || messageOf(error) };
+  }
+}
+
+const mostMountRaces = 10;
+
+/**
+ * Makes a sandbox, once more when bubblewrap gave up on the mounts of others: it reads which there are, then changes each,
+ * and one of a container may have gone in between (containers/bubblewrap#650). Nothing of a hook has run by then.
+ */
+export async function despiteMountRaces<T>(
+  make: () => Promise<T>,
+  whyNot: (made: T) => string | undefined,
+): Promise<T> {
+  for (let races = 0; ; races += 1) {
+    const made = await make();
+    const isRace = whyNot(made)?.includes('Unable to apply mount flags');
+    if (!isRace || races === mostMountRaces) return made;
   }
 }
 

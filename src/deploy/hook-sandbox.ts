@@ -4,7 +4,7 @@ import { dirname, join, relative } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { messageOf } from '../errors.ts';
 import { type CgroupPlace, HookCgroup } from './hook-cgroup.ts';
-import { bubblewrap, namespaces, systemPath, unshareMounts } from './hook-host.ts';
+import { bubblewrap, despiteMountRaces, namespaces, systemPath, unshareMounts } from './hook-host.ts';
 import { readLines } from './read-lines.ts';
 import type { Walls } from './sandbox-level.ts';
 
@@ -124,7 +124,13 @@ export async function runInSandbox(run: HookRun, settings: SandboxSettings): Pro
     return { kind: 'refused', reason: `its limits could not be set: ${messageOf(error)}` };
   }
   try {
-    const result = await runChild(start(run, settings, group), run, settings.timeoutMs);
+    const result = await despiteMountRaces(
+      async () => {
+        run.signal.throwIfAborted();
+        return runChild(start(run, settings, group), run, settings.timeoutMs);
+      },
+      (made) => (made.kind === 'refused' ? made.reason : undefined),
+    );
     const reached = (await group?.reached()) ?? [];
     return reached.length > 0 ? { ...result, reached } : result;
   } finally {

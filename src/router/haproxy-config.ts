@@ -207,10 +207,11 @@ function answer(status: '404' | '503', type: 'html' | 'plain', file: string, con
   return `  http-request return status ${status} content-type "text/${type}; charset=utf-8" file ${file} hdr Cache-Control no-store${retry} if ${condition}`;
 }
 
+/** What is down is asked more often than what is up: without anybody to serve, visitors are turned away until it is seen. */
 function appSection(app: string, slots: readonly Slot[]): string {
   const servers = slots.map((slot, index) => `  server ${slotName(index)} ${serverAddress(slot)}\n`);
   return `backend ${backendName(app)} from app
-  default-server check inter 2s fastinter 500ms fall 2 rise 1 pool-purge-delay 200ms
+  default-server check inter 2s fastinter 500ms downinter 500ms fall 2 rise 1 pool-purge-delay 200ms
 ${servers.join('')}`;
 }
 

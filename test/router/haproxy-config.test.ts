@@ -94,14 +94,14 @@ const backends: Backends = new Map([
 test('an app: live slots open, draining and free ones disabled', () => {
   const config = renderConfig(settings, backends, new Map());
   expect(config.slice(config.indexOf('backend app_'))).toBe(`backend app_blog from app
-  default-server check inter 2s fastinter 500ms fall 2 rise 1 pool-purge-delay 200ms
+  default-server check inter 2s fastinter 500ms downinter 500ms fall 2 rise 1 pool-purge-delay 200ms
   server s0 10.213.0.7:3000
   server s1 10.213.0.6:3000 disabled
   server s2 127.0.0.1:1 disabled
   server s3 [fd00::7]:8080
 
 backend app_shop from app
-  default-server check inter 2s fastinter 500ms fall 2 rise 1 pool-purge-delay 200ms
+  default-server check inter 2s fastinter 500ms downinter 500ms fall 2 rise 1 pool-purge-delay 200ms
   server s0 127.0.0.1:1 disabled
 `);
 });

@@ -98,6 +98,8 @@ export async function play(stage: Stage, scene: Scene, signal: AbortSignal): Pro
   }
   await expect(`nothing is left over`, async () => (await stage.leftovers()).length === 0);
   if (broken.includes('nothing is left over')) broken.push(...(await stage.leftovers().catch(() => [])));
+  // What the deployment itself says of it.
+  if (broken.length > 0 && deployment) broken.push(await lastOfLog(stage, app, deployment));
   if (!isLive) broken.push(...(await nextDeployment(subject)));
   // A server counts what ended since it started.
   if (rig.pid === counted.server)
@@ -148,6 +150,11 @@ async function wrongLog({ rig }: Stage, app: string, { number, state }: Deployme
   return (log.code === 0) === (state === 'live')
     ? []
     : [`the log of #${number}, which is ${state}, ends with ${log.code}`];
+}
+
+async function lastOfLog({ rig }: Stage, app: string, { number }: Deployment): Promise<string> {
+  const { stdout } = await rig.gantry('logs', '--app', app, '--deploy', String(number));
+  return `the end of its log:\n${stdout.slice(-1500)}`;
 }
 
 function isTold({ onlooker }: Stage, app: string, { number, state }: Deployment): boolean {

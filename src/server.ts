@@ -1,9 +1,10 @@
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { type Authenticate, createAuthenticator, type Refusal } from './access/authenticator.ts';
 import { createApi } from './api/api.ts';
+import { writeAtomically } from './atomic-file.ts';
 import { appUrl, type Config, dataPaths } from './config.ts';
 import { type Account, canDeploy, canRead } from './domain/account.ts';
 import type { AppName } from './domain/app.ts';
@@ -19,6 +20,7 @@ import { FinishedDeployments } from './git/finished-deployments.ts';
 import { defaultGitLimits, GitEndpoint, gitServerOptions } from './git/git-endpoint.ts';
 import { prepareGitProcess } from './git/git-environment.ts';
 import { HookSocket } from './git/hook-socket.ts';
+import { KilledGit } from './git/killed-git.ts';
 import { publicAddress } from './git/public-address.ts';
 import { PushRegistry } from './git/push-registry.ts';
 import { receivePushes } from './git/receive.ts';
@@ -116,7 +118,7 @@ export async function startServer(
     assertOwnStore,
     onTrouble: (err) => logger.debug({ err }, 'how far the store has come is not noted'),
   });
-  const sealer = loadSealer(paths.keys, true);
+  const sealer = await loadSealer(paths.keys, true);
 
   // What people wait for fails fast when Redis is away; what works in the background waits for it.
   const apps = new AppStore(hasty, sealer);
@@ -174,6 +176,8 @@ export async function startServer(
 
   const repositories = new Repositories(paths.repositories);
   await repositories.removeUnused(async (app) => (await apps.get(app)) !== undefined);
+  const killedGit = new KilledGit(repositories, logger);
+  await killedGit.clearUp();
   const branches = new BranchKeeper(repositories, logger);
   const authenticate = createAuthenticator(tokens, assertOwnStore);
   const addressOf = ({ socket, headers }: IncomingMessage): string =>
@@ -244,6 +248,7 @@ export async function startServer(
     logs,
     branches,
     repositories,
+    killedGit,
     logger,
   });
   const stopListening = events.listen((event) => {
@@ -468,7 +473,7 @@ async function bootstrapToken(
   const { secret, token } = await tokens.create({ name: 'admin', scopes: ['admin'], createdBy: by });
   const what = `name=admin scopes=admin -> ${token.tokenId}`;
   await recordAudit({ by, tokenId: '', address: '', app: '', action: 'create token', what, result: 'ok' });
-  await writeFile(file, `${secret}\n`, { mode: 0o600 });
+  await writeAtomically(file, `${secret}\n`);
   logger.info({ file }, 'there was no administrator: wrote a token for one');
 }
 

@@ -67,7 +67,7 @@ export async function startWorker(
   for (const warning of await checkRedis(redis)) logger.warn(warning);
   const storeId = await checkStoreId(redis, paths);
 
-  const sealer = loadSealer(paths.keys, false);
+  const sealer = await loadSealer(paths.keys, false);
   const stores = openStores(redis, sealer, storeId, config);
   const { apps, deployments, releases, routes, services, tasks, assertOwnStore } = stores;
   const events = new StoreEvents(connect());

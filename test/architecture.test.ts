@@ -53,6 +53,7 @@ const roots = [
   'commands/doctor.ts',
 ];
 const everywhere = [
+  'atomic-file.ts',
   'config.ts',
   'errors.ts',
   'failpoint.ts',

@@ -98,7 +98,7 @@ async function tellWhatIsLeft(redis: Redis, config: Config, file: string, key: s
       ? `not in it: the key, without which it cannot be restored (once is enough: gantry backup ${file} --key KEYFILE)`
       : `the key is in ${key}; keep it apart from the backup: with both, every variable can be read`,
   );
-  const sealer = loadSealer(dataPaths(config.dataDir).keys, false);
+  const sealer = await loadSealer(dataPaths(config.dataDir).keys, false);
   const apps = new AppStore(redis, sealer);
   const withVolumes: string[] = [];
   for (const { name } of await apps.list())

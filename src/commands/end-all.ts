@@ -8,7 +8,7 @@ import { Repositories } from '../git/repositories.ts';
 import { AppStore } from '../store/app-store.ts';
 import { DeploymentStore } from '../store/deployment-store.ts';
 import { RestoredAppsStore } from '../store/restored-apps-store.ts';
-import { loadSealer } from '../store/sealing.ts';
+import { loadSealer, type Sealer } from '../store/sealing.ts';
 import { TaskStore } from '../store/task-store.ts';
 
 /**
@@ -27,7 +27,7 @@ export async function endAll(redis: Redis, config: Config, reason: string): Prom
     if (live !== undefined) await restored.add(name);
   }
   for (const name of await appsOnDisk(config)) await skipNumbersOnDisk(deployments, config, name);
-  const tasks = new TaskStore(redis, sealerOf(config));
+  const tasks = new TaskStore(redis, await sealerOf(config));
   for (const { app, number } of await tasks.open()) {
     const fence = randomUUID();
     await tasks.claim(app, number, fence);
@@ -37,11 +37,11 @@ export async function endAll(redis: Redis, config: Config, reason: string): Prom
   return told;
 }
 
-export function appsOf(redis: Redis, config: Config): Promise<App[]> {
-  return new AppStore(redis, sealerOf(config)).list();
+export async function appsOf(redis: Redis, config: Config): Promise<App[]> {
+  return new AppStore(redis, await sealerOf(config)).list();
 }
 
-function sealerOf({ dataDir }: Config) {
+function sealerOf({ dataDir }: Config): Promise<Sealer> {
   return loadSealer(dataPaths(dataDir).keys, false);
 }
 

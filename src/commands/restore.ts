@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { dirname, join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Redis } from 'ioredis';
+import { writeAtomically } from '../atomic-file.ts';
 import { BrokenBackup, type Manifest, readBackup, sign } from '../backup/archive.ts';
 import { readStorePage } from '../backup/collect.ts';
 import { type Config, dataPaths, readConfig } from '../config.ts';
@@ -74,7 +75,7 @@ export async function restore(file: string, { key }: { key: string }): Promise<v
     await mkdir(paths.keys, { recursive: true, mode: 0o700 });
     await writeWhole([keyText], join(paths.keys, keyFileName));
     const told = await settle(redis, config, manifest);
-    await writeFile(paths.storeId, `${manifest.storeId}\n`, { mode: 0o600 });
+    await writeAtomically(paths.storeId, `${manifest.storeId}\n`);
     await rm(paths.restoring, { recursive: true });
     return told;
   }
@@ -210,7 +211,7 @@ async function settle(redis: Redis, config: Config, { takenAt, storeId }: Manife
     what: `backup of ${takenAt}, admin token ${token.tokenId}`,
     result: 'ok',
   });
-  await writeFile(paths.token, `${secret}\n`, { mode: 0o600 });
+  await writeAtomically(paths.token, `${secret}\n`);
   const apps = (await appsOf(redis, config)).length;
   return [
     ...told,

@@ -5,6 +5,7 @@ import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
 import type { LogReader } from '../store/log-reader.ts';
 import type { BranchKeeper } from './branch-keeper.ts';
+import type { KilledGit } from './killed-git.ts';
 import type { Repositories } from './repositories.ts';
 
 /** How many of an app's latest deployments are looked at. */
@@ -17,6 +18,7 @@ type Deps = {
   logs: LogReader;
   branches: BranchKeeper;
   repositories: Repositories;
+  killedGit: KilledGit;
   logger: Logger;
 };
 
@@ -97,11 +99,12 @@ export class FinishedDeployments {
   }
 
   async #putAllAway(): Promise<void> {
-    const { apps, deployments, logger } = this.#deps;
+    const { apps, deployments, killedGit, logger } = this.#deps;
     try {
       const listed: Deployment[] = [];
       const all = await apps.list();
       for (const { name, live } of all) {
+        await killedGit.removeLocks(name);
         listed.push(...(await deployments.list(name, lookBack)));
         if (live !== undefined) await this.#putBranchRight(name, live);
       }

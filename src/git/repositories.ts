@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { sync } from '../atomic-file.ts';
 import { type AppName, parseAppName } from '../domain/app.ts';
 import { runGit } from './git-command.ts';
 import { Repository } from './repository.ts';
@@ -42,7 +43,10 @@ export class Repositories {
     const unfinished = join(this.root, `.new-${randomUUID()}`);
     try {
       await runGit(['init', '--bare', '--quiet', '--template=', '--initial-branch=main', unfinished], {});
+      // git syncs what it is given to keep, not the settings of a repository.
+      for (const name of ['config', 'HEAD']) await sync(join(unfinished, name));
       await rename(unfinished, this.path(app));
+      await sync(this.root);
     } catch (error) {
       await rm(unfinished, { recursive: true, force: true });
       if (!(await this.exists(app)))
@@ -52,9 +56,12 @@ export class Repositories {
   }
 
   /**
-   * Removes what refused first pushes leave: a repository without any ref that belongs to no app. Not while pushes run.
+   * Removes what refused first pushes leave: a repository without any ref that belongs to no app. And those that were being
+   * made or removed when we were killed. Not while pushes run.
    */
   async removeUnused(isApp: (app: AppName) => Promise<boolean>): Promise<void> {
+    for (const name of await readdir(this.root).catch(() => []))
+      if (/^\.(new|old)-/.test(name)) await rm(join(this.root, name), { recursive: true, force: true });
     for (const app of await this.list()) {
       if (await isApp(app)) continue;
       const refs = await runGit(['for-each-ref', '--count=1'], { gitDir: this.path(app) });

@@ -1,6 +1,6 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeAtomically } from './atomic-file.ts';
+import { writeAtomically } from '../atomic-file.ts';
 import { type HaproxyPaths, readBackends, readHosts } from './haproxy-config.ts';
 import type { State } from './haproxy-state.ts';
 import { pageFiles } from './pages.ts';

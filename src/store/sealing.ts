@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeAtomically } from '../atomic-file.ts';
 
 /**
  * Seals values with AES-256-GCM under a key that is not in Redis. `context` (app and name) is authenticated with the value:
@@ -46,14 +47,13 @@ export class Sealer {
 export const keyFileName = 'env.keys';
 
 /** Reads the key file, one `id:base64` per line, the first one active; makes it when `create` is set and there is none. */
-export function loadSealer(dir: string, create: boolean): Sealer {
+export async function loadSealer(dir: string, create: boolean): Promise<Sealer> {
   const file = join(dir, keyFileName);
   if (!existsSync(file)) {
     if (!create) throw new Error(`${file} is missing: without it no variable of any app can be read`);
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     const line = `${randomBytes(4).toString('hex')}:${randomBytes(32).toString('base64')}\n`;
-    writeFileSync(`${file}.new`, line, { mode: 0o600 });
-    renameSync(`${file}.new`, file);
+    await writeAtomically(file, line);
   }
   chmodSync(file, 0o600);
   return new Sealer(readKeys(file));

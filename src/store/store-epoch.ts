@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
 import type { Redis } from 'ioredis';
+import { writeAtomically } from '../atomic-file.ts';
 import { keys } from './keys.ts';
 
 /** The file falls behind the store by this, so that what a Redis without `appendfsync always` loses in a crash does not count. */
@@ -73,7 +73,6 @@ export class StoreEpoch {
   async #write(epoch: number): Promise<void> {
     const { file, id } = this.#options;
     if (epoch <= knownEpoch(file, id)) return;
-    await writeFile(`${file}.new`, `${id} ${epoch}\n`, { mode: 0o600 });
-    await rename(`${file}.new`, file);
+    await writeAtomically(file, `${id} ${epoch}\n`);
   }
 }

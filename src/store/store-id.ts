@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Redis } from 'ioredis';
+import { writeAtomically } from '../atomic-file.ts';
 import { UserError } from '../errors.ts';
 import { keys } from './keys.ts';
 import { type Migration, migrateStore } from './migrations.ts';
@@ -68,10 +69,7 @@ export async function identify(redis: Redis, { storeId: file, restoring }: Store
     );
   }
   if (Number(found) > schema) throw new Error(tooNew(found));
-  if (known === undefined && id) {
-    writeFileSync(`${file}.new`, `${id}\n`, { mode: 0o600 });
-    renameSync(`${file}.new`, file);
-  }
+  if (known === undefined && id) await writeAtomically(file, `${id}\n`);
   return id ?? '';
 }
 

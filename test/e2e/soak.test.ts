@@ -8,12 +8,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { gitClient, resultOf } from '../support/git.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { family } from '../support/processes.ts';
-import { appRepository, Rig } from '../support/rig.ts';
+import { appRepository, Rig, until } from '../support/rig.ts';
 import { Visitors } from '../support/visitor.ts';
 
 /** `SOAK_SEED=…` takes the same decisions again; what they meet still depends on the timing of the machine. */
 const seed = Number(process.env.SOAK_SEED ?? Date.now() % 1_000_000);
-const soakMs = 60_000;
+/** `SOAK_SECONDS=28800` is a night. */
+const soakMs = Number(process.env.SOAK_SECONDS ?? 60) * 1000;
+/** One is killed in each: a deployment whose workers were killed three times is given up. */
+const killEveryMs = soakMs > 60_000 ? 60_000 : 30_000;
 const visited = 'steady';
 const apps = [visited, 'left', 'right', 'busy'];
 
@@ -28,18 +31,20 @@ beforeAll(async () => {
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 
-test(`a minute of pushes, clones, kills and garbage (seed ${seed})`, { timeout: 240_000 }, async () => {
+test(`${soakMs / 1000} seconds of pushes, rollbacks, clones, kills and garbage (seed ${seed})`, {
+  timeout: soakMs + 180_000,
+}, async () => {
   rig.explainFailures();
   const lanes = await Promise.all(apps.map((app, index) => openLane(app, seed + index)));
   const before = await descriptors();
   const visitors = new Visitors(rig.httpPort, `${visited}.localhost`, 60);
-  const until = performance.now() + soakMs;
+  const end = performance.now() + soakMs;
 
   await Promise.all([
-    ...lanes.map((lane) => work(lane, until)),
-    makeTrouble(new Dice(seed + 100), until),
-    makeTrouble(new Dice(seed + 101), until),
-    killWorkers(new Dice(seed + 200), until),
+    ...lanes.map((lane) => work(lane, end)),
+    makeTrouble(new Dice(seed + 100), end),
+    makeTrouble(new Dice(seed + 101), end),
+    killWorkers(new Dice(seed + 200), end),
   ]);
 
   await expectNothingLeftBehind(rig, 45_000);
@@ -49,9 +54,8 @@ test(`a minute of pushes, clones, kills and garbage (seed ${seed})`, { timeout: 
   expect(lanes.flatMap(({ surprises }) => surprises)).toEqual([]);
   for (const lane of lanes) await expectLastLive(lane);
   await expect.poll(() => growth(before), { timeout: 20_000 }).toBeLessThan(12);
-  console.log(
-    `soak: ${lanes.map(({ app, done }) => `${app} ${done.join(' ')}`).join('; ')}; ${visitors.requests} visits`,
-  );
+  const done = lanes.map(({ app, counts }) => `${app} ${[...counts].map((one) => one.join(' ')).join(', ')}`);
+  console.log(`soak: ${done.join('; ')}; ${visitors.requests} visits`);
   for (const lane of lanes) await lane.repo[Symbol.asyncDispose]();
 });
 
@@ -83,14 +87,22 @@ async function openLane(app: string, start: number) {
   const url = await rig.pushUrl(app);
   const push = await repo.push(url);
   if (push.code !== 0) throw new Error(push.stderr);
-  return { app, repo, url, dice: new Dice(start), done: [] as string[], surprises: [] as string[], count: 0 };
+  return {
+    app,
+    repo,
+    url,
+    dice: new Dice(start),
+    counts: new Map<string, number>(),
+    surprises: [] as string[],
+    count: 0,
+  };
 }
 
-async function work(lane: Lane, until: number): Promise<void> {
-  const deeds = [good, good, broken, leftWhileBuilding, leftWhileUploading];
-  while (performance.now() < until) {
+async function work(lane: Lane, end: number): Promise<void> {
+  const deeds = [good, good, broken, leftWhileBuilding, leftWhileUploading, restarted, rolledBack];
+  while (performance.now() < end) {
     const deed = lane.dice.pick(deeds);
-    lane.done.push(deed.name);
+    lane.counts.set(deed.name, (lane.counts.get(deed.name) ?? 0) + 1);
     lane.count += 1;
     await deed(lane);
     await sleep(lane.dice.below(300));
@@ -108,6 +120,32 @@ async function broken({ app, repo, url, count, surprises }: Lane): Promise<void>
   const push = await repo.push(url);
   if (push.code !== 1 || !push.stderr.includes('RUN false exited with code 1'))
     surprises.push(`${app} ${count} should fail: ${push.stderr}`);
+}
+
+async function restarted(lane: Lane): Promise<void> {
+  await asked(lane, 'deployments', { kind: 'restart' });
+}
+
+async function rolledBack(lane: Lane): Promise<void> {
+  await asked(lane, 'releases/previous/rollback');
+}
+
+/** Without git. Nobody else works on the app, so it goes live, unless there is no release to go back to. */
+async function asked({ app, surprises, count }: Lane, path: string, body?: unknown): Promise<void> {
+  const answer = await rig.api('POST', `/apps/${app}/${path}`, body);
+  if (answer.status === 409) return;
+  const { number } = JSON.parse(answer.body) as { number: number };
+  const end = { state: 'unknown', reason: '' };
+  await until(
+    `${app} #${number} has ended`,
+    async () => {
+      Object.assign(end, JSON.parse((await rig.api('GET', `/apps/${app}/deployments/${number}`)).body));
+      return end.state !== 'queued' && end.state !== 'running';
+    },
+    60_000,
+    100,
+  );
+  if (end.state !== 'live') surprises.push(`${app} ${count}, ${path}: ${end.state} ${end.reason}`);
 }
 
 /** The deployment goes on, and may be superseded by the next one. */
@@ -148,10 +186,10 @@ async function kill(pid: number | undefined): Promise<void> {
   }
 }
 
-async function makeTrouble(dice: Dice, until: number): Promise<void> {
+async function makeTrouble(dice: Dice, end: number): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'gantry-clones-'));
   const authorization = `Authorization: Basic ${Buffer.from(`ana:${await rig.token}`).toString('base64')}`;
-  for (let count = 0; performance.now() < until; count += 1) {
+  for (let count = 0; performance.now() < end; count += 1) {
     const app = dice.pick(apps);
     const copy = join(folder, String(count));
     switch (dice.below(3)) {
@@ -213,12 +251,9 @@ async function sendGarbage(bytes: Buffer, leaveAfterMs: number): Promise<void> {
   socket.destroy();
 }
 
-/** Twice, at some time in the first and in the second half: three times would end a deployment. */
-async function killWorkers(dice: Dice, until: number): Promise<void> {
-  const begin = until - soakMs;
-  for (const half of [0, 1]) {
-    const at = begin + (half * soakMs) / 2 + 5000 + dice.below(soakMs / 2 - 10_000);
-    await sleep(at - performance.now());
+async function killWorkers(dice: Dice, end: number): Promise<void> {
+  for (let begin = end - soakMs; begin + killEveryMs <= end; begin += killEveryMs) {
+    await sleep(begin + 5000 + dice.below(killEveryMs - 10_000) - performance.now());
     process.kill(await rig.workerPid(), 'SIGKILL');
   }
 }

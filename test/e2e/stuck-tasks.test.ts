@@ -18,7 +18,7 @@ beforeAll(async () => {
   const push = await repo.push(await rig.pushUrl(app));
   if (push.code !== 0) throw new Error(push.stderr);
   redis = new Redis({ path: join(rig.dataDir, 'redis/redis.sock') }).on('error', () => {});
-  tasks = new TaskStore(redis, loadSealer(join(rig.dataDir, 'keys'), false));
+  tasks = new TaskStore(redis, await loadSealer(join(rig.dataDir, 'keys'), false));
 });
 afterAll(async () => {
   redis.disconnect();

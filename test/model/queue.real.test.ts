@@ -52,7 +52,7 @@ test(`whatever happens in whatever order, each deployment ends once and the last
   const healthy = createServer((_, res) => res.end('ok'));
   await new Promise<void>((resolve) => healthy.listen(0, resolve));
   const { port } = healthy.address() as AddressInfo;
-  const world = new World(redis.connect, dir);
+  const world = await World.open(redis.connect, dir);
   const events = new StoreEvents(redis.connect());
   await events.start();
   const agent = new RouteAgent({

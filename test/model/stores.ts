@@ -20,8 +20,8 @@ export function modelConfig(dir: string) {
   });
 }
 
-export function openStores(redis: Redis, dir: string) {
-  const sealer = loadSealer(join(dir, 'keys'), true);
+export async function openStores(redis: Redis, dir: string) {
+  const sealer = await loadSealer(join(dir, 'keys'), true);
   return {
     sealer,
     apps: new AppStore(redis, sealer),

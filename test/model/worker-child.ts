@@ -29,7 +29,7 @@ const connect = () => patientRedis({ socket });
 const redis = connect();
 const config = modelConfig(dir);
 const storeId = 'model-store';
-const stores = openStores(redis, dir);
+const stores = await openStores(redis, dir);
 const { apps, deletions, deployments, releases, routes, routeChanges, sealer } = stores;
 const engineRedis = connect();
 const engine = ScriptedEngine.over(engineRedis);

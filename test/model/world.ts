@@ -15,19 +15,25 @@ export type Finale = { number?: number; colour: string; isStopped: boolean };
 
 const finales = ['push', 'image', 'stop', 'start'] as const;
 
+type Stores = Awaited<ReturnType<typeof openStores>>;
+
 /** Everything the model asks for, and what it must come to. */
 export class World {
   readonly redis: Redis;
-  readonly stores: ReturnType<typeof openStores>;
+  readonly stores: Stores;
   readonly queue: DeployQueue;
   readonly asked = new Map<string, number>();
   /** The live releases of each app, in the order in which the router was told of them. */
   readonly served = new Map<string, number[]>();
 
-  constructor(connect: () => Redis, dir: string) {
+  private constructor(connect: () => Redis, stores: Stores) {
     this.redis = connect();
-    this.stores = openStores(connect(), dir);
+    this.stores = stores;
     this.queue = new DeployQueue(connect());
+  }
+
+  static async open(connect: () => Redis, dir: string): Promise<World> {
+    return new World(connect, await openStores(connect(), dir));
   }
 
   count(what: string): void {

@@ -125,10 +125,11 @@ async function forgottenInRepositories(rig: Rig): Promise<string[]> {
   const found = await Promise.all(
     (await readdir(root)).map(async (folder) => {
       const path = join(root, folder);
+      const locks = (await readdir(path, { recursive: true })).filter((name) => name.endsWith('.lock'));
       const objects = await readdir(join(path, 'objects'), { recursive: true });
       const temporary = objects.filter((name) => /tmp_|incoming/.test(name));
       const pins = await gitClient().run(['-C', path, 'for-each-ref', '--format=%(refname)', 'refs/gantry']);
-      return [...temporary, ...pins.stdout.split('\n').filter(Boolean)].map(
+      return [...temporary, ...locks, ...pins.stdout.split('\n').filter(Boolean)].map(
         (entry) => `in ${folder}: ${entry}`,
       );
     }),

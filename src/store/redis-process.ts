@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
@@ -49,8 +49,7 @@ export class RedisProcess {
   async start(): Promise<boolean> {
     await mkdir(this.#dir, { recursive: true, mode: 0o700 });
     const adopted = (await this.#ping()) !== 'away';
-    if (!adopted) this.#spawn();
-    await this.#untilReady();
+    await this.#untilReady(adopted ? undefined : this.#spawn());
     this.#watch();
     return adopted;
   }
@@ -89,11 +88,10 @@ export class RedisProcess {
       );
     else this.#logger.warn('redis was gone and is started again');
     this.#starts.push(now);
-    this.#spawn();
-    await this.#untilReady().catch((err: unknown) => this.#logger.error({ err }, 'redis did not come back'));
+    await this.#untilReady(this.#spawn()).catch((err: unknown) => this.#logger.error({ err }, 'redis did not come back'));
   }
 
-  #spawn(): void {
+  #spawn(): ChildProcess {
     const binary = ['redis-server', 'valkey-server'].find((name) =>
       (process.env.PATH ?? '').split(':').some((dir) => existsSync(join(dir, name))),
     );
@@ -131,16 +129,19 @@ export class RedisProcess {
     );
     child.on('error', (err) => this.#logger.error({ err }, 'redis could not be started'));
     child.unref();
+    return child;
   }
 
-  async #untilReady(): Promise<void> {
+  async #untilReady(child: ChildProcess | undefined): Promise<void> {
     const deadline = performance.now() + 60_000;
     let lastSeen = performance.now();
     for (;;) {
       const answer = await this.#ping();
       if (answer === 'ready') return;
       if (answer === 'loading') lastSeen = performance.now();
-      if (performance.now() > deadline || performance.now() - lastSeen > 5000) {
+      // Another one that has the lock may be about to answer.
+      const hasDied = child && child.exitCode !== lockTaken && (child.exitCode ?? child.signalCode) !== null;
+      if (hasDied || performance.now() > deadline || performance.now() - lastSeen > 5000) {
         const damage = await redisDamage(this.#dir);
         if (damage) throw new Error(`${damage.reason}; apps go on. ${damage.fix}`);
         const log = await readFile(join(this.#dir, 'redis.log'), 'utf8').catch(() => '');

@@ -28,3 +28,12 @@ test('is started again however often it dies', async () => {
     await expect.poll(async () => [dead, 0].includes(await pid()), { timeout: 10_000 }).toBe(false);
   }
 });
+
+test('is started again at once when it dies while it starts', async () => {
+  const first = await pid();
+  process.kill(first, 'SIGKILL');
+  let second = first;
+  while (second === first || second === 0) second = await pid();
+  process.kill(second, 'SIGKILL');
+  await expect.poll(async () => [second, 0].includes(await pid()), { timeout: 3000 }).toBe(false);
+});

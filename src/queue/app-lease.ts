@@ -74,7 +74,7 @@ export class AppLease {
     const number = this.#number;
     if (this.#timer === undefined) return;
     try {
-      const news = await this.#store.renew(this.#app, this.#owner, this.fence, this.#timing.ttlMs, number);
+      const news = await this.#store.renew(this.#app, this.#owner, this.fence, number);
       if (!news.held) this.#abort({ kind: 'lease lost' });
       else {
         this.#validUntil = asked + this.#timing.ttlMs - this.#timing.marginMs;

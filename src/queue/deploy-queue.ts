@@ -1,4 +1,4 @@
-import type { Queue } from 'bullmq';
+import type { Job, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { AppName } from '../domain/app.ts';
 import { openQueue } from './open-queue.ts';
@@ -11,8 +11,10 @@ export type WakeJob = { app: AppName };
 /** Wakes workers. At most one job of an app is active and one waits. */
 export class DeployQueue {
   readonly #queue: Queue<WakeJob>;
+  readonly #redis: Redis;
 
   constructor(connection: Redis) {
+    this.#redis = connection;
     this.#queue = openQueue(queueName, connection);
   }
 
@@ -21,19 +23,28 @@ export class DeployQueue {
   }
 
   /**
-   * Removes a deduplication mark whose job is gone; with it, wake-ups of the app would be dropped for ever. A job that is to
-   * look again in a second does so now: its second takes an hour when the clock was set back by one.
+   * Removes a deduplication mark whose job is gone, or is nobody's: with it, wake-ups of the app would be dropped. A job that
+   * is to look again in a second does so now: its second takes an hour when the clock was set back by one.
    */
   async repair(app: AppName): Promise<boolean> {
     const id = await this.#queue.getDeduplicationJobId(app);
     if (!id) return false;
     const job = await this.#queue.getJob(id);
-    if (!job) {
+    if (!job || (await this.#isNobodys(job))) {
       await this.#queue.removeDeduplicationKey(app);
       return true;
     }
     await job.promote().catch(() => {}); // it does not wait for a time
     return false;
+  }
+
+  /**
+   * Of a worker that was killed or slept, or whose time ran out at once when the clock was set forward. BullMQ sees it, too,
+   * within a minute; or an hour, when the clock was set back by one.
+   */
+  async #isNobodys(job: Job<WakeJob>): Promise<boolean> {
+    if (!(await job.isActive())) return false;
+    return (await this.#redis.exists(`${this.#queue.toKey(job.id ?? '')}:lock`)) === 0;
   }
 
   /** How many worker processes take jobs. */

@@ -8,33 +8,48 @@ export type LeaseNews = { held: true; desired: number; cancel: string | undefine
 /**
  * The right to work on an app, for a limited time. Each holder gets a fencing number higher than every earlier one;
  * scripts that change the world of an app compare it, so that a holder who was away cannot do harm when it returns.
+ *
+ * Clocks jump, and that of Redis is one of them: whoever wants an app measures with its own, which does not, for how long its
+ * holder has given no sign of life.
  */
 export class LeaseStore {
   readonly #redis: Redis;
+  /** The latest sign of life of those whom we wait for, and when it was seen first. */
+  readonly #seen = new Map<AppName, { sign: string; at: number }>();
+  #signs = 0;
 
   constructor(redis: Redis) {
     this.#redis = redis;
   }
 
-  /** `owner` is random and used for one acquisition only. Busy: how long until the present holder's time ends. */
+  /** `owner` is random and used for one acquisition only. Busy: how long until the present holder's time ends, as far as is known. */
   async acquire(
     app: AppName,
     owner: string,
     ttlMs: number,
   ): Promise<{ fence: number } | { busyForMs: number }> {
-    const [fence, busyForMs] = (await this.#redis.eval(
+    const seen = this.#seen.get(app);
+    const isOver = seen !== undefined && performance.now() - seen.at >= ttlMs;
+    const [fence, sign] = (await this.#redis.eval(
       acquireScript,
       2,
       keys.lease(app),
       keys.app(app),
       owner,
-      ttlMs,
-    )) as [number, number];
-    return fence > 0 ? { fence } : { busyForMs };
+      isOver ? seen.sign : '',
+    )) as [number, string];
+    if (fence > 0) {
+      this.#seen.delete(app);
+      return { fence };
+    }
+    const at = seen?.sign === sign ? seen.at : performance.now();
+    this.#seen.set(app, { sign, at });
+    return { busyForMs: Math.max(0, at + ttlMs - performance.now()) };
   }
 
-  /** Also when Redis let it end early, as it does when its clock is set forward, unless somebody had the app since. */
-  async renew(app: AppName, owner: string, fence: number, ttlMs: number, number: number): Promise<LeaseNews> {
+  /** Also when Redis has forgotten it, unless somebody had the app since. */
+  async renew(app: AppName, owner: string, fence: number, number: number): Promise<LeaseNews> {
+    this.#signs += 1;
     const [held, desired, cancel] = (await this.#redis.eval(
       renewScript,
       3,
@@ -42,7 +57,7 @@ export class LeaseStore {
       keys.app(app),
       keys.deployment(app, number),
       owner,
-      ttlMs,
+      this.#signs,
       fence,
     )) as [number, string, string];
     return held === 1
@@ -55,24 +70,29 @@ export class LeaseStore {
   }
 }
 
-const acquireScript = `
-local leaseKey, appKey, owner, ttl = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
-local holder = redis.call('GET', leaseKey)
-if holder and holder ~= owner then return {0, redis.call('PTTL', leaseKey)} end
-redis.call('SET', leaseKey, owner, 'PX', ttl)
-if holder == owner then return {tonumber(redis.call('HGET', appKey, 'fence')), 0} end
-return {redis.call('HINCRBY', appKey, 'fence', 1), 0}
+/** A lease is who has it and a sign of life, which differs each time. */
+const holderInLua = `
+local function holderOf(lease) return lease and string.match(lease, '^[^ ]*') end
 `;
 
-const renewScript = `
-local owner, ttl, fence = unpack(ARGV)
-local holder = redis.call('GET', KEYS[1])
+const acquireScript = `${holderInLua}
+local leaseKey, appKey, owner, over = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local lease = redis.call('GET', leaseKey)
+if holderOf(lease) == owner then return {tonumber(redis.call('HGET', appKey, 'fence')), ''} end
+if lease and lease ~= over then return {0, lease} end
+redis.call('SET', leaseKey, owner)
+return {redis.call('HINCRBY', appKey, 'fence', 1), ''}
+`;
+
+const renewScript = `${holderInLua}
+local owner, sign, fence = unpack(ARGV)
+local holder = holderOf(redis.call('GET', KEYS[1]))
 if holder and holder ~= owner or redis.call('HGET', KEYS[2], 'fence') ~= fence then return {0, '', ''} end
-redis.call('SET', KEYS[1], owner, 'PX', ttl)
+redis.call('SET', KEYS[1], owner .. ' ' .. sign)
 return {1, redis.call('HGET', KEYS[2], 'desired') or '0', redis.call('HGET', KEYS[3], 'cancel') or ''}
 `;
 
-const releaseScript = `
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+const releaseScript = `${holderInLua}
+if holderOf(redis.call('GET', KEYS[1])) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 `;

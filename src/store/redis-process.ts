@@ -88,7 +88,9 @@ export class RedisProcess {
       );
     else this.#logger.warn('redis was gone and is started again');
     this.#starts.push(now);
-    await this.#untilReady(this.#spawn()).catch((err: unknown) => this.#logger.error({ err }, 'redis did not come back'));
+    await this.#untilReady(this.#spawn()).catch((err: unknown) =>
+      this.#logger.error({ err }, 'redis did not come back'),
+    );
   }
 
   #spawn(): ChildProcess {

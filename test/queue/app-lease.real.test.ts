@@ -83,6 +83,19 @@ test('ends by the local clock before Redis lets somebody else in, when it cannot
   expect(stopOf(lease)).toEqual({ kind: 'lease lost' });
 });
 
+test('is over for others when they have seen no sign of life for its whole time, however long ago the last one was', async () => {
+  const app = newApp();
+  await acquire(app);
+  await new Promise((resolve) => setTimeout(resolve, 2 * timing.ttlMs));
+  // Somebody who has not looked before, as after a restart: the clocks of the two cannot be compared.
+  const others = new LeaseStore(redis.connect());
+  const began = performance.now();
+  await expect
+    .poll(() => AppLease.acquire(others, app, timing), { timeout: 5000, interval: 5 })
+    .toBeInstanceOf(AppLease);
+  expect(performance.now() - began).toBeGreaterThanOrEqual(timing.ttlMs);
+});
+
 test('taken away by somebody else it is lost at the next look', async () => {
   const app = newApp();
   const lease = await acquire(app);
@@ -91,7 +104,7 @@ test('taken away by somebody else it is lost at the next look', async () => {
   await expect.poll(() => stopOf(lease), { timeout: 5000 }).toEqual({ kind: 'lease lost' });
 });
 
-test('outlives its end in Redis, whose clock may jump, as long as nobody else had the app', async () => {
+test('is held although Redis has forgotten it, as long as nobody else had the app', async () => {
   const app = newApp();
   const lease = await acquire(app);
   lease.keep();

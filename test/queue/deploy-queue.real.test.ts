@@ -1,4 +1,4 @@
-import { Queue } from 'bullmq';
+import { Queue, Worker } from 'bullmq';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type AppName, parseAppName } from '../../src/domain/app.ts';
 import { DeployQueue, queueName } from '../../src/queue/deploy-queue.ts';
@@ -39,4 +39,21 @@ test('a mark whose wake-up is gone keeps no other away', async () => {
   const [job] = await raw.getWaiting();
   await redis.connect().del(`${keys.bull}:${queueName}:${job?.id}`);
   expect(await queue.repair(app)).toBe(true);
+});
+
+test('a job that nobody works on any more keeps no wake-up away', async () => {
+  await raw.obliterate({ force: true });
+  await queue.wake(app);
+  const worker = new Worker(queueName, null, { connection: redis.connect(), prefix: keys.bull });
+  const job = await worker.getNextJob('a worker');
+  expect(job?.data).toEqual({ app });
+  expect(await queue.repair(app)).toBe(false);
+  // Its worker was killed, or the clock was set forward.
+  await redis.connect().del(`${keys.bull}:${queueName}:${job?.id}:lock`);
+  await queue.wake(app);
+  expect(await raw.getWaitingCount()).toBe(0);
+  expect(await queue.repair(app)).toBe(true);
+  await queue.wake(app);
+  expect(await raw.getWaitingCount()).toBe(1);
+  await worker.close();
 });

@@ -1,0 +1,71 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { Clock } from '../support/clock.ts';
+import { expectNothingLeftBehind } from '../support/leftovers.ts';
+import { appRepository, Rig, until } from '../support/rig.ts';
+import { startPush } from '../support/started-push.ts';
+import { Visitors } from '../support/visitor.ts';
+
+let rig: Rig;
+let repo: Awaited<ReturnType<typeof appRepository>>;
+const clock = new Clock();
+beforeAll(async () => {
+  rig = await Rig.start(clock.env);
+  repo = await appRepository('page');
+  await repo.push(await rig.pushUrl('shop'));
+});
+afterAll(async () => {
+  await repo?.[Symbol.asyncDispose]();
+  await rig?.[Symbol.asyncDispose]();
+  clock[Symbol.dispose]();
+});
+beforeEach(() => rig.explainFailures());
+
+type Deployment = { number: number; state: string; createdAt: string; runs: number };
+
+async function lastDeployment(): Promise<Deployment | undefined> {
+  const { body } = await rig.api('GET', '/apps/shop/deployments');
+  return (JSON.parse(body) as { deployments: Deployment[] }).deployments[0];
+}
+
+const slowly =
+  'FROM gantry-test/base:1\nCOPY version /www/index.html\nRUN echo half-$(echo way) && sleep 4\nCMD ["httpd","-f","-p","8080","-h","/www"]\n';
+const day = 86_400_000;
+
+/** How far the clock of Gantry is from ours. */
+async function offset(): Promise<number> {
+  const { headers } = await fetch(`http://127.0.0.1:${rig.port}/healthz`);
+  return Date.parse(headers.get('date') ?? '') - Date.now();
+}
+
+test.each([
+  { jump: '+1h', by: day / 24 },
+  { jump: '-1h', by: -day / 24 },
+  { jump: '+1d', by: day },
+  { jump: '-1d', by: -day },
+  { jump: '+4800d', by: 4800 * day },
+])(
+  'the clock jumps by $jump in a build, and back in the next: both are live, once, and nobody is turned away',
+  async ({ jump, by }) => {
+    const url = await rig.pushUrl('shop');
+    const known = (await lastDeployment())?.number ?? 0;
+    const visitors = new Visitors(rig.httpPort, 'shop.localhost', 25);
+    for (const [index, to] of [jump, '+0'].entries()) {
+      const version = `${jump} ${index}`;
+      await repo.commit({ version, Dockerfile: slowly });
+      const push = startPush(repo, url);
+      await push.says('half-way');
+      clock.jump(to);
+      const { stderr, code } = await push.result;
+      expect(stderr).toMatch(/success: shop v\d+ is live/);
+      expect(code).toBe(0);
+      expect((await rig.request('shop')).body).toBe(version);
+      expect(Math.abs((await offset()) - (index === 0 ? by : 0))).toBeLessThan(5000);
+    }
+    await visitors.leave();
+    expect(visitors.failures).toEqual([]);
+    expect(await lastDeployment()).toMatchObject({ number: known + 2, state: 'live', runs: 1 });
+    await until('it is ready', async () => (await rig.gantry('status')).code === 0);
+    await expectNothingLeftBehind(rig);
+  },
+  120_000,
+);

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { fillDisk, fillInodes, makeReadOnly, mountSmallDisk } from '../chaos/small-disk.ts';
+import { failSyncs } from '../support/failing-syncs.ts';
+import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 
 let rig: Rig;
@@ -18,6 +20,11 @@ afterAll(async () => {
   await disk?.[Symbol.asyncDispose]();
 });
 beforeEach(() => rig.explainFailures());
+
+async function deployments(): Promise<number> {
+  const { body } = await rig.api('GET', '/apps/shop/deployments');
+  return (JSON.parse(body) as { deployments: unknown[] }).deployments.length;
+}
 
 const ofWhat = 'on the server: df -h and df -i say whether bytes or inodes are used up';
 
@@ -55,3 +62,36 @@ test.each([
     expect((await rig.request('shop')).body).toBe(what);
   },
 );
+
+test('a disk that gives errors when git wants to keep a push: it is refused, and nothing of it is there', async () => {
+  const url = await rig.pushUrl('shop');
+  const before = (await rig.request('shop')).body;
+  await repo.commit({ version: 'with errors' });
+  {
+    await using _harm = await failSyncs(rig.pid);
+    const refused = await repo.push(url);
+    expect(refused.stderr).toMatch(/Input\/output error/);
+    expect(refused.code).not.toBe(0);
+    expect((await rig.request('shop')).body).toBe(before);
+  }
+  await expectNothingLeftBehind(rig);
+  expect((await repo.push(url)).code).toBe(0);
+  expect((await rig.request('shop')).body).toBe('with errors');
+});
+
+test('a disk that gives errors to Redis: it ends and is started again; pushes are refused meanwhile, or go live, once', async () => {
+  const known = await deployments();
+  await repo.commit({ version: 'with errors for Redis' });
+  const dead = await rig.redisPid();
+  {
+    await using _harm = await failSyncs(dead);
+    expect((await repo.push(await rig.pushUrl('shop'))).stderr).toMatch(
+      /success: shop v\d+ is live|the deploy queue is unavailable; running apps are not affected/,
+    );
+  }
+  await until('it is ready', async () => (await rig.gantry('status')).code === 0);
+  expect(await rig.redisPid()).not.toBe(dead);
+  expect((await repo.push(await rig.pushUrl('shop'))).code).toBe(0);
+  expect((await rig.request('shop')).body).toBe('with errors for Redis');
+  expect(await deployments()).toBe(known + 1);
+});

@@ -137,12 +137,13 @@ export async function startWorker(
     },
     logger,
   });
+  const leases = new LeaseStore(redis);
   const worker = new DeployWorker({
     connection: connect(),
     concurrency: config.concurrency,
     queue,
     assertOwnStore,
-    leases: new LeaseStore(redis),
+    leases,
     events,
     afterwards: async (app) => {
       await failpoint('before tidy');
@@ -162,6 +163,7 @@ export async function startWorker(
   });
   const reconciler = new Reconciler({
     deployments,
+    leases,
     queue,
     tasks,
     taskQueue,

@@ -2,12 +2,14 @@ import type { Measure } from '../domain/measurement.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
+import type { LeaseStore } from '../store/lease-store.ts';
 import type { TaskStore } from '../store/task-store.ts';
 import type { DeployQueue } from './deploy-queue.ts';
 import type { TaskQueue } from './task-queue.ts';
 
 type ReconcilerOptions = {
   deployments: DeploymentStore;
+  leases: LeaseStore;
   queue: DeployQueue;
   tasks: TaskStore;
   taskQueue: TaskQueue;
@@ -43,10 +45,11 @@ export class Reconciler {
   }
 
   async #once(): Promise<void> {
-    const { deployments, queue, tasks, taskQueue, assertOwnStore, measure, logger } = this.#options;
+    const { deployments, leases, queue, tasks, taskQueue, assertOwnStore, measure, logger } = this.#options;
     try {
       await assertOwnStore();
       for (const app of await deployments.unsettled()) {
+        await leases.look(app);
         if (await queue.repair(app))
           measure({ name: 'reconcile_actions_total', label: 'repair_queue', value: 1 });
         await queue.wake(app);

@@ -42,9 +42,22 @@ export class LeaseStore {
       this.#seen.delete(app);
       return { fence };
     }
+    return { busyForMs: Math.max(0, this.#note(app, sign) + ttlMs - performance.now()) };
+  }
+
+  /** Begins to measure for how long its holder has given no sign of life, before there is a reason to want the app. */
+  async look(app: AppName): Promise<void> {
+    const sign = await this.#redis.get(keys.lease(app));
+    if (sign === null) this.#seen.delete(app);
+    else this.#note(app, sign);
+  }
+
+  /** Since when the sign is known. */
+  #note(app: AppName, sign: string): number {
+    const seen = this.#seen.get(app);
     const at = seen?.sign === sign ? seen.at : performance.now();
     this.#seen.set(app, { sign, at });
-    return { busyForMs: Math.max(0, at + ttlMs - performance.now()) };
+    return at;
   }
 
   /** Also when Redis has forgotten it, unless somebody had the app since. */

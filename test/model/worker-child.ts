@@ -77,11 +77,12 @@ const toolsFor = deployTools({
   storeId,
 });
 const queue = new DeployQueue(connect());
+const leases = new LeaseStore(redis);
 const worker = new DeployWorker({
   connection: connect(),
   concurrency: 24,
   queue,
-  leases: new LeaseStore(redis),
+  leases,
   events,
   assertOwnStore: async () => {},
   afterwards: async (app) => void (await sweepImages(facts, app)),
@@ -106,6 +107,7 @@ const worker = new DeployWorker({
 });
 const reconciler = new Reconciler({
   deployments,
+  leases,
   queue,
   tasks: new TaskStore(redis, sealer),
   taskQueue: new TaskQueue(connect()),

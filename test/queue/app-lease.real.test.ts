@@ -96,6 +96,16 @@ test('is over for others when they have seen no sign of life for its whole time,
   expect(performance.now() - began).toBeGreaterThanOrEqual(timing.ttlMs);
 });
 
+test('is had at once by somebody who has looked for its whole time', async () => {
+  const app = newApp();
+  await acquire(app);
+  const others = new LeaseStore(redis.connect());
+  await others.look(app);
+  await new Promise((resolve) => setTimeout(resolve, timing.ttlMs));
+  await others.look(app);
+  expect(await AppLease.acquire(others, app, timing)).toBeInstanceOf(AppLease);
+});
+
 test('taken away by somebody else it is lost at the next look', async () => {
   const app = newApp();
   const lease = await acquire(app);

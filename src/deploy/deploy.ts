@@ -44,7 +44,9 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   }
 
   const place = preparePlace(asked);
-  place.catch(() => {}); // whoever awaits it below learns of it; a deployment that fails before does not need it
+  // One that fails before it is needed waits for it all the same: networks that nobody waits for pile up at the engine.
+  await using _place = { [Symbol.asyncDispose]: async () => void (await Promise.allSettled([place])) };
+  place.catch(() => {}); // whoever awaits it below learns of it
 
   const source = needsCheckout(asked)
     ? await timed(asked, 'checkout', () => checkOut(asked))

@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { FollowersNews, FollowersOrder } from '../support/followers-child.ts';
 import { OwnEngine } from '../support/own-engine.ts';
@@ -133,6 +134,11 @@ describe('at once', () => {
     return running === 0 && queued === 0;
   };
 
+  const networks = async (): Promise<number> => {
+    const label = [`gantry.store=${await rig.storeId}`];
+    return (await rig.docker.listNetworks({ filters: { label } })).length;
+  };
+
   /** Whose images are nowhere, so that each deployment is short: what is tried is the way there and back. */
   test(`${apps} apps deployed at once: each ends once, in its turn, and memory stays where it is`, async () => {
     const names = Array.from({ length: apps }, (_, index) => `crowd-${index}`);
@@ -155,6 +161,9 @@ describe('at once', () => {
     expect(new Set(accepted)).toEqual(new Set([202]));
     const acceptedAt = performance.now();
     await until('nothing waits', settled, isFull ? 1_800_000 : 240_000);
+    const made = await networks();
+    await sleep(1000);
+    expect(await networks()).toBe(made); // of what has ended, nothing goes on
     const ends = await inAll(async (name) => {
       const { deployments } = JSON.parse((await rig.api('GET', `/apps/${name}/deployments`)).body) as {
         deployments: { number: number; state: string }[];

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { LocalImage } from '../docker/engine.ts';
 import type { DeployOutcome, Problem, Step } from '../domain/deployment.ts';
 import { failpoint } from '../failpoint.ts';
@@ -20,6 +21,8 @@ import { reportDrain, switchRoute } from './switch-route.ts';
 import { testImage } from './test-image.ts';
 import { timed } from './timed.ts';
 import { keepForALook } from './troubleshoot.ts';
+
+const placePatienceMs = 3000;
 
 /**
  * Makes a commit or an image live, or says why not. Until the route is switched nothing touches what serves, and a
@@ -44,9 +47,7 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   }
 
   const place = preparePlace(asked);
-  // One that fails before it is needed waits for it all the same: networks that nobody waits for pile up at the engine.
-  await using _place = { [Symbol.asyncDispose]: async () => void (await Promise.allSettled([place])) };
-  place.catch(() => {}); // whoever awaits it below learns of it
+  await using _settled = settledSoon(place);
 
   const source = needsCheckout(asked)
     ? await timed(asked, 'checkout', () => checkOut(asked))
@@ -100,6 +101,18 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   await failpoint('after drain');
   await Promise.all([freeing.tell(), runSucceededHook(attempt, candidate.endpoints)]);
   return { kind: 'live' };
+}
+
+/**
+ * A deployment that fails before the place is needed waits for it all the same, while the engine is not away: networks that
+ * nobody waits for pile up there.
+ */
+function settledSoon(place: Promise<unknown>): AsyncDisposable {
+  const settled = Promise.allSettled([place]);
+  return {
+    [Symbol.asyncDispose]: async () =>
+      void (await Promise.race([settled, sleep(placePatienceMs, undefined, { ref: false })])),
+  };
 }
 
 /** A rollback takes all it needs from its release, so that it works without git; only the hooks want to see the files. */

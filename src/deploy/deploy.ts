@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { LocalImage } from '../docker/engine.ts';
 import type { DeployOutcome, Problem, Step } from '../domain/deployment.ts';
 import { failpoint } from '../failpoint.ts';
@@ -15,21 +14,18 @@ import { readCron } from './read-cron.ts';
 import { logInToRegistry } from './registry-login.ts';
 import { runHostHook } from './run-hook.ts';
 import { resumeTask, runTask, type TaskResult } from './run-task.ts';
-import { preparePlace, startCandidate } from './start-candidate.ts';
+import { type Place, preparePlace, startCandidate } from './start-candidate.ts';
 import { makeRoom } from './stop-first.ts';
 import { reportDrain, switchRoute } from './switch-route.ts';
 import { testImage } from './test-image.ts';
 import { timed } from './timed.ts';
 import { keepForALook } from './troubleshoot.ts';
 
-const placePatienceMs = 3000;
-
 /**
  * Makes a commit or an image live, or says why not. Until the route is switched nothing touches what serves, and a
  * candidate that is not kept removes itself, whether a step fails, throws or is aborted.
  */
 export async function deploy(asked: Attempt): Promise<DeployOutcome> {
-  const { hooks } = asked.settings;
   const isPulled = asked.deployment.pull !== undefined;
 
   const notAllowed = problemWithAccess(asked) ?? (await problemWithNetworks(asked));
@@ -47,8 +43,16 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   }
 
   const place = preparePlace(asked);
-  await using _settled = settledSoon(place);
+  const settled = Promise.allSettled([place]);
+  const outcome = await deployInto(asked, place);
+  // Also of one that failed before it was needed: networks that nobody waits for pile up at the engine.
+  await settled;
+  return outcome;
+}
 
+/** Once it is known that it may be, while its place is prepared. */
+async function deployInto(asked: Attempt, place: Promise<Place>): Promise<DeployOutcome> {
+  const { hooks } = asked.settings;
   const source = needsCheckout(asked)
     ? await timed(asked, 'checkout', () => checkOut(asked))
     : { checkout: undefined };
@@ -101,18 +105,6 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   await failpoint('after drain');
   await Promise.all([freeing.tell(), runSucceededHook(attempt, candidate.endpoints)]);
   return { kind: 'live' };
-}
-
-/**
- * A deployment that fails before the place is needed waits for it all the same, while the engine is not away: networks that
- * nobody waits for pile up there.
- */
-function settledSoon(place: Promise<unknown>): AsyncDisposable {
-  const settled = Promise.allSettled([place]);
-  return {
-    [Symbol.asyncDispose]: async () =>
-      void (await Promise.race([settled, sleep(placePatienceMs, undefined, { ref: false })])),
-  };
 }
 
 /** A rollback takes all it needs from its release, so that it works without git; only the hooks want to see the files. */

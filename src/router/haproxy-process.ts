@@ -1,9 +1,10 @@
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type HaproxyPaths, haproxyPaths } from './haproxy-config.ts';
-import { parseAlerts } from './haproxy-replies.ts';
+import { type Processes, parseAlerts } from './haproxy-replies.ts';
 import type { HaproxyRuntime } from './haproxy-runtime.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -32,6 +33,13 @@ done
 const startTimeoutMs = 10_000;
 const reloadTimeoutMs = 20_000;
 const stopTimeoutMs = 5_000;
+
+/**
+ * HAProxy cuts what a worker still serves when it has outlived 20 reloads (`mworker-max-reloads`). One that is busy and
+ * has outlived this many makes the next ones come that slowly, so it gets half a minute at the least.
+ */
+const quickReloads = 5;
+const pacedReloadMs = 2_000;
 const logLimitBytes = 1024 * 1024;
 
 /** HAProxy as a process: its supervisor, its reloads and its end. What it does is told elsewhere. */
@@ -41,6 +49,7 @@ export class HaproxyProcess {
   readonly #runtime: HaproxyRuntime;
   /** Somebody else starts HAProxy, again and again, as soon as there is a configuration: a container beside ours. */
   readonly #isExternal: boolean;
+  #lastReload = Number.NEGATIVE_INFINITY;
 
   constructor(dir: string, runtime: HaproxyRuntime, isExternal = false) {
     this.#dir = dir;
@@ -93,8 +102,9 @@ export class HaproxyProcess {
    * its new requests. When the new worker cannot start, the old one serves on and this throws.
    */
   async reload(): Promise<void> {
-    const before = await this.#runtime.processes();
+    const before = await this.#paced();
     const logged = await this.#logSize();
+    this.#lastReload = performance.now();
     await this.#runtime.startReload();
     const done = await waitUntil({ forMs: reloadTimeoutMs, everyMs: 10 }, async () => {
       const now = await this.#runtime.processes();
@@ -108,6 +118,16 @@ export class HaproxyProcess {
     const log = (await readFile(this.#paths.log).catch(() => Buffer.alloc(0))).subarray(logged).toString();
     const reason = done === 'failed' ? parseAlerts(log) : `no new worker within ${reloadTimeoutMs / 1000} s`;
     throw new Error(`HAProxy did not take over the new configuration: ${reason}`);
+  }
+
+  /** The processes at a time when one more reload cuts nobody. */
+  async #paced(): Promise<Processes> {
+    for (;;) {
+      const processes = await this.#runtime.processes();
+      const leftMs = this.#lastReload + pacedReloadMs - performance.now();
+      if (leftMs <= 0 || processes.outlived < quickReloads) return processes;
+      await sleep(Math.min(leftMs, 50));
+    }
   }
 
   /** Ends HAProxy and its supervisor, and with them all traffic. */

@@ -14,6 +14,8 @@ export type Processes = {
   /** The worker that takes new connections; none for a moment during a reload. */
   worker: number | undefined;
   oldWorkers: readonly number[];
+  /** How many reloads the oldest of the workers has outlived. */
+  outlived: number;
   /** Since the master was started. */
   reloads: number;
   failedReloads: number;
@@ -22,20 +24,24 @@ export type Processes = {
 /** The reply to `show proc` on the master socket. */
 export function parseProcesses(reply: string): Processes {
   const rows = reply.split('\n').map((line) => line.trim().split(/\s+/));
-  const pids = (wanted: 'new' | 'old') => {
+  const workers = (wanted: 'new' | 'old') => {
     let section: 'new' | 'old' = 'new';
-    return rows.flatMap(([first, second]) => {
+    return rows.flatMap(([first, second, reloads]) => {
       if (first === '#') section = second === 'old' ? 'old' : 'new';
-      return second === 'worker' && section === wanted ? [Number(first)] : [];
+      return second === 'worker' && section === wanted
+        ? [{ pid: Number(first), reloads: Number(reloads) }]
+        : [];
     });
   };
-  const master = rows.find(([, type]) => type === 'master')?.[0];
+  const master = rows.find(([, type]) => type === 'master');
   if (master === undefined) throw new UnexpectedReply('show proc', reply);
+  const old = workers('old');
   return {
-    master: Number(master),
-    worker: pids('new').at(-1),
-    oldWorkers: pids('old'),
-    reloads: Number(rows.find(([, type]) => type === 'master')?.[2]),
+    master: Number(master[0]),
+    worker: workers('new').at(-1)?.pid,
+    oldWorkers: old.map(({ pid }) => pid),
+    outlived: Math.max(0, ...old.map(({ reloads }) => reloads)),
+    reloads: Number(master[2]),
     failedReloads: Number(/\[failed: (\d+)\]/.exec(reply)?.[1] ?? 0),
   };
 }

@@ -28,6 +28,7 @@ test('show proc tells the current worker from the old ones', () => {
     master: 5197,
     worker: 5520,
     oldWorkers: [5205, 5300],
+    outlived: 2,
     reloads: 3,
     failedReloads: 1,
   });

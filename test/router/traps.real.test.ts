@@ -109,10 +109,11 @@ test('trap 3: a drain does not end early while one reload follows the other', as
   using v2 = await Upstream.start('v2');
   await rig.router.apply([route('blog', [v1.endpoint])]);
   let answered = false;
-  const slow = ask({ port: rig.port, host: 'blog.test', path: '/slow?ms=2500' }).then((answer) => {
-    answered = true;
-    return answer.body;
-  });
+  const slow = ask({ port: rig.port, host: 'blog.test', path: '/slow?ms=2500' })
+    .then(({ body }) => body, String)
+    .finally(() => {
+      answered = true;
+    });
   await eventually(
     () => v1.requests,
     (count) => count > 0,
@@ -127,6 +128,29 @@ test('trap 3: a drain does not end early while one reload follows the other', as
     ]);
   }
   expect(await drained).toEqual({ result: 'idle', answered: true });
+  expect(await slow).toBe('slow');
+});
+
+test('trap 3: no row of reloads cuts what is in flight', async () => {
+  await using rig = await RouterRig.start();
+  using v1 = await Upstream.start('v1');
+  const routes = [route('blog', [v1.endpoint])];
+  await rig.router.apply(routes);
+  let answered = false;
+  // HAProxy alone would cut it after 20 reloads, which are over within three seconds.
+  const slow = ask({ port: rig.port, host: 'blog.test', path: '/slow?ms=8000' })
+    .then(({ body }) => body, String)
+    .finally(() => {
+      answered = true;
+    });
+  await eventually(
+    () => v1.requests,
+    (requests) => requests > 0,
+  );
+  while (!answered) {
+    routes.push(route(`other-${routes.length}`, []));
+    await rig.router.apply(routes);
+  }
   expect(await slow).toBe('slow');
 });
 

@@ -44,12 +44,19 @@ export async function probe(address: string, check: HealthCheck, signal: AbortSi
     : probeTcp(address, check.port, signal);
 }
 
+/** An app that goes on although we are done is left after that. */
+const hangUpMs = 1_000;
+
 function probeTcp(host: string, port: number, signal: AbortSignal): Promise<Symptom> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, signal });
     socket.once('connect', () => {
       resolve({ kind: 'connected' });
-      socket.destroy();
+      // A reset in the middle of its greeting has ended many an app: it says what it has to say, and we hang up after it.
+      socket.resume();
+      socket.end();
+      const hangUp = setTimeout(() => socket.destroy(), hangUpMs);
+      socket.once('close', () => clearTimeout(hangUp));
     });
     socket.once('error', (error) => resolve(symptomOf(error)));
   });

@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { variables } from '../../src/config.ts';
 import { localDocker } from '../support/base-image.ts';
-import { lookAlikeImages, withRetries } from '../support/look-alike-images.ts';
+import { withRetries } from '../support/debian-image.ts';
+import { lookAlikeImages } from '../support/look-alike-images.ts';
 import { appRepository, freePort, requestHost, until } from '../support/rig.ts';
 import { Visitors } from '../support/visitor.ts';
 

@@ -17,7 +17,7 @@ beforeAll(async () => {
   engine = await OwnEngine.start([baseImage, postgres]);
   registry = await startRegistry({ isOpen: true, engine });
   rig = await Rig.start({}, engine);
-}, 600_000);
+}, 900_000);
 afterAll(async () => {
   await rig?.[Symbol.asyncDispose]();
   await registry?.[Symbol.asyncDispose]();

@@ -8,7 +8,7 @@ let rig: Rig;
 let postgres: string;
 beforeAll(async () => {
   [postgres, rig] = await Promise.all([postgresImage(), Rig.start()]);
-}, 600_000);
+}, 900_000);
 afterAll(() => rig[Symbol.asyncDispose]());
 beforeEach(() => rig.explainFailures());
 

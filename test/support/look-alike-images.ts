@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type Docker from 'dockerode';
 import { addBusybox, addFile, ensureImage, linkedLibraries } from './base-image.ts';
+import { importDebian, leanDpkg } from './debian-image.ts';
 
 /** The images that docker-compose.yml, the Dockerfile and the Dockerfiles of the tests start from. */
 const nodeName = 'node:20-bookworm-slim';
@@ -92,18 +93,13 @@ async function makeNodeImage(docker: Docker): Promise<string> {
     await mkdir(join(dir, 'npm'));
     await run('tar', ['-xzf', join(dir, 'npm-10.8.2.tgz'), '-C', join(dir, 'npm'), '--strip-components=1']);
     await writeFile(join(dir, 'npmrc'), `registry=${registry}\nupdate-notifier=false\n`);
-    const root = join(dir, 'root.tar');
-    const options = { cwd: dir, maxBuffer: 16 * 1024 * 1024 };
-    await withRetries(() =>
-      run('mmdebstrap', [...mmdebstrap, 'bookworm', root, 'http://deb.debian.org/debian'], options),
-    );
     const changes = [
       'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       `ENV NODE_EXTRA_CA_CERTS=${certificates}`,
       'LABEL gantry.test-base=1',
       'CMD ["node"]',
     ];
-    await run('docker', ['import', ...changes.flatMap((change) => ['--change', change]), root, tag]);
+    await importDebian(tag, dir, mmdebstrap, changes);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
@@ -115,10 +111,7 @@ const mmdebstrap = [
   '--include=libstdc++6',
   // Also what the Dockerfile installs in it comes over a network that may hiccup.
   '--aptopt=Acquire::Retries "5"',
-  '--dpkgopt=force-unsafe-io',
-  '--dpkgopt=path-exclude=/usr/share/doc/*',
-  '--dpkgopt=path-exclude=/usr/share/man/*',
-  '--dpkgopt=path-exclude=/usr/share/locale/*',
+  ...leanDpkg,
   '--customize-hook=mkdir -p "$1/etc/ssl/certs" "$1/usr/local/etc" "$1/usr/local/lib/node_modules"',
   `--customize-hook=install -m 755 ${process.execPath} "$1/usr/local/bin/node"`,
   `--customize-hook=install -m 644 ${certificates} "$1${certificates}"`,
@@ -126,14 +119,3 @@ const mmdebstrap = [
   '--customize-hook=cp -R npm "$1/usr/local/lib/node_modules/"',
   '--customize-hook=ln -s ../lib/node_modules/npm/bin/npm-cli.js "$1/usr/local/bin/npm"',
 ];
-
-/** For what needs a network that is not ours to test. */
-export async function withRetries<T>(act: () => Promise<T>): Promise<T> {
-  for (let left = 2; ; left -= 1) {
-    try {
-      return await act();
-    } catch (error) {
-      if (left === 0) throw error;
-    }
-  }
-}

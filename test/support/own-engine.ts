@@ -69,15 +69,18 @@ export class OwnEngine {
     try {
       await engine.powerOn();
       await engine.startDaemon();
-      for (const image of images) {
-        const loading = await engine.docker.loadImage(await localDocker().getImage(image).get());
-        for await (const _ of loading);
-      }
+      for (const image of images) await until(`${image} is there, too`, () => engine.#load(image), 120_000);
     } catch (error) {
       await engine[Symbol.asyncDispose]();
       throw error;
     }
     return engine;
+  }
+
+  async #load(image: string): Promise<boolean> {
+    const loading = await this.docker.loadImage(await localDocker().getImage(image).get());
+    for await (const _ of loading);
+    return true;
   }
 
   /** What a command starts with that is to run there, in a folder. */

@@ -1,14 +1,11 @@
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { localDocker } from './base-image.ts';
+import { importDebian, leanDpkg } from './debian-image.ts';
 import type { TestFiles } from './git.ts';
-import { labelsOf, withRetries } from './look-alike-images.ts';
-
-const run = promisify(execFile);
+import { labelsOf } from './look-alike-images.ts';
 
 /** What the official image does with these variables. */
 const entrypoint = `#!/bin/sh
@@ -34,12 +31,8 @@ exec postgres -D "$PGDATA" -k /tmp -c 'listen_addresses=*'
 const mmdebstrap = [
   '--variant=minbase',
   '--include=postgresql,busybox-static',
-  '--aptopt=Acquire::Retries "5"',
   '--aptopt=APT::Install-Recommends "false"',
-  '--dpkgopt=force-unsafe-io',
-  '--dpkgopt=path-exclude=/usr/share/doc/*',
-  '--dpkgopt=path-exclude=/usr/share/man/*',
-  '--dpkgopt=path-exclude=/usr/share/locale/*',
+  ...leanDpkg,
   '--customize-hook=install -m 755 entrypoint "$1/usr/local/bin/docker-entrypoint.sh"',
 ];
 
@@ -52,12 +45,7 @@ export async function postgresImage(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'gantry-postgres-'));
   try {
     await writeFile(join(dir, 'entrypoint'), entrypoint);
-    const root = join(dir, 'root.tar');
-    const options = { cwd: dir, maxBuffer: 16 * 1024 * 1024 };
-    await withRetries(() =>
-      run('mmdebstrap', [...mmdebstrap, 'bookworm', root, 'http://deb.debian.org/debian'], options),
-    );
-    await run('docker', ['import', ...changes.flatMap((change) => ['--change', change]), root, tag]);
+    await importDebian(tag, dir, mmdebstrap, changes);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

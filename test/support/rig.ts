@@ -6,6 +6,7 @@ import { type Agent, get, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type Docker from 'dockerode';
 import { Redis } from 'ioredis';
@@ -292,16 +293,26 @@ export async function appRepository(fixture: string, files: TestFiles = {}) {
   return repository;
 }
 
+/** Also a look that takes for ever ends at the limit. */
 export async function until(
   what: string,
   check: () => boolean | Promise<boolean>,
   limitMs = 30_000,
   everyMs = 20,
 ): Promise<void> {
-  const deadline = performance.now() + limitMs;
-  while (!(await check())) {
-    if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, everyMs));
+  const over = new AbortController();
+  const limit = sleep(limitMs, undefined, { signal: over.signal }).then(() => {
+    throw new Error(`not within ${limitMs} ms: ${what}`);
+  });
+  const seen = (async () => {
+    while (!(await check())) await sleep(everyMs, undefined, { signal: over.signal });
+  })();
+  try {
+    await Promise.race([seen, limit]);
+  } finally {
+    over.abort();
+    await Promise.allSettled([limit]);
+    seen.catch(() => {}); // it ends with the wait, or with whatever its last look was about
   }
 }
 

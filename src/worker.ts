@@ -1,6 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Redis } from 'ioredis';
 import { awaitCollected } from './app-log/await-collected.ts';
 import { AppLogCollector } from './app-log/collector.ts';
 import { appUrl, type Config, dataPaths } from './config.ts';
@@ -23,12 +22,13 @@ import { RestoredApps } from './queue/restored-apps.ts';
 import { TaskQueue } from './queue/task-queue.ts';
 import { TaskWorker } from './queue/task-worker.ts';
 import { AppLogWriter } from './store/app-log-writer.ts';
+import { Connections } from './store/connections.ts';
 import { HealthStore } from './store/health-store.ts';
 import { InstanceStore } from './store/instance-store.ts';
 import { keys, type StoreEvent } from './store/keys.ts';
 import { LeaseStore } from './store/lease-store.ts';
 import { LogWriter } from './store/log-writer.ts';
-import { checkRedis, hastyRedis, patientRedis, type RedisAddress } from './store/redis.ts';
+import { checkRedis, type RedisAddress } from './store/redis.ts';
 import { loadSealer } from './store/sealing.ts';
 import { StoreEvents } from './store/store-events.ts';
 import { checkStoreId } from './store/store-id.ts';
@@ -57,20 +57,15 @@ export async function startWorker(
   await rm(paths.takenDown, { force: true });
   process.umask(0o022); // files of a checkout get the modes that git defines
 
-  const connections: Redis[] = [];
-  const keep = (connection: Redis): Redis => {
-    connections.push(connection);
-    return connection;
-  };
-  const connect = (): Redis => keep(patientRedis(redisAddress));
-  const redis = connect();
+  const connections = new Connections(redisAddress);
+  const redis = connections.patient();
   for (const warning of await checkRedis(redis)) logger.warn(warning);
   const storeId = await checkStoreId(redis, paths);
 
   const sealer = await loadSealer(paths.keys, false);
   const stores = openStores(redis, sealer, storeId, config);
   const { apps, deployments, releases, routes, services, tasks, assertOwnStore } = stores;
-  const events = new StoreEvents(connect());
+  const events = new StoreEvents(connections.patient());
   await events.start();
   const repositories = new Repositories(paths.repositories);
   const turns = new TurnStore(redis, keys.collector);
@@ -88,9 +83,9 @@ export async function startWorker(
       logger.warn({ err }, 'leftovers of a build were not removed; the next build tries again'),
   });
   await engine.check().catch((err: unknown) => logger.error({ err }, 'the Docker engine cannot be used now'));
-  const queue = new DeployQueue(connect());
-  const taskQueue = new TaskQueue(connect());
-  const cron = new CronSchedule(connect());
+  const queue = new DeployQueue(connections.patient());
+  const taskQueue = new TaskQueue(connections.patient());
+  const cron = new CronSchedule(connections.patient());
 
   const note = noteServing({ engine, stores, measure, health: new HealthStore(redis) });
   const sweeper = new Sweeper({
@@ -117,7 +112,7 @@ export async function startWorker(
   });
 
   const cronWorker = new CronWorker({
-    connection: connect(),
+    connection: connections.patient(),
     isStopped: async (app) => (await apps.get(app))?.stopped !== undefined,
     tasks,
     taskQueue,
@@ -125,11 +120,11 @@ export async function startWorker(
   });
   const taskWorker = new TaskWorker({
     ...stores,
-    connection: connect(),
+    connection: connections.patient(),
     events,
     // A task changes no route, so there is nothing a stale one could do.
     tools: toolsFor(0),
-    terminals: new TerminalChannels(keep(hastyRedis(redisAddress)), connect(), sealer),
+    terminals: new TerminalChannels(connections.hasty(), connections.patient(), sealer),
     terminalGraceMs: config.terminalGraceMs,
     openLog: ({ app, number }, fence, mask) => {
       const [owner, log] = [keys.task(app, number), keys.taskLog(app, number)];
@@ -139,7 +134,7 @@ export async function startWorker(
   });
   const leases = new LeaseStore(redis);
   const worker = new DeployWorker({
-    connection: connect(),
+    connection: connections.patient(),
     concurrency: config.concurrency,
     queue,
     assertOwnStore,
@@ -270,7 +265,7 @@ export async function startWorker(
       await engine.close();
       await Promise.all([queue.close(), taskQueue.close(), cron.close()]);
       events.close();
-      for (const connection of connections) connection.disconnect();
+      connections.close();
       logger.info('worker stopped');
     },
   };

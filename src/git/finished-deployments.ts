@@ -35,11 +35,11 @@ export class FinishedDeployments {
 
   /** Fine to repeat. */
   async putAway(app: AppName, number: number): Promise<void> {
-    const { deployments, logs, repositories, logger } = this.#deps;
+    const { deployments, logs, branches, repositories, logger } = this.#deps;
     try {
       const deployment = await deployments.get(app, number);
       if (!deployment || !isFinal(deployment.state)) return;
-      if (deployment.state === 'live') await this.#followBranch(deployment);
+      if (deployment.state === 'live') await branches.follow(deployment);
       await logs.archive(app, number, deployment.state);
       if (await repositories.exists(app)) await repositories.open(app).unpin(String(number));
       this.#done.add(keyOf(deployment));
@@ -63,25 +63,14 @@ export class FinishedDeployments {
     clearTimeout(this.#timer);
   }
 
-  /** Only the one that still is live then. */
-  async #followBranch(deployment: Deployment): Promise<void> {
-    const { apps, branches } = this.#deps;
-    const { app, number } = deployment;
-    if (await isLive()) await branches.follow(deployment, isLive);
-
-    async function isLive(): Promise<boolean> {
-      return (await apps.get(app))?.live === number;
-    }
-  }
-
   /** Somebody may have moved it by hand. */
   async #putBranchRight(app: AppName, live: number): Promise<void> {
-    const { deployments, logger } = this.#deps;
+    const { deployments, branches, logger } = this.#deps;
     const deployment = await deployments.get(app, live);
     if (deployment?.state !== 'live') return;
-    await this.#followBranch(deployment).catch((err: unknown) =>
-      logger.warn({ app, err }, 'branch was not put right'),
-    );
+    await branches
+      .follow(deployment)
+      .catch((err: unknown) => logger.warn({ app, err }, 'branch was not put right'));
   }
 
   /** A commit that is held for a deployment that has ended, however that came about. */

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { localDocker } from '../support/base-image.ts';
@@ -112,6 +113,19 @@ test('nothing of it is left, nobody else notices, and the name is free', async (
   expect(anew.stderr).toContain(`${app} v1 is live`);
   expect((await rig.request(app)).body).toBe('v2: none');
   expect(JSON.parse((await rig.api('GET', `/apps/${app}/env`)).body)).toEqual({ env: {} });
+});
+
+test('what was to be done for it is not done to the next one of its name', async () => {
+  const app = 'again';
+  await using repo = await appRepository('page', notesApp('v1'));
+  expect((await repo.push(await rig.pushUrl(app))).code).toBe(0);
+  expect((await rig.gantry('apps', 'delete', app, '--confirm', app)).code).toBe(0);
+  const second = await repo.commit(notesApp('v2'));
+  expect((await repo.push(await rig.pushUrl(app))).code).toBe(0);
+  // The branch of the first one is looked at two seconds after it went live, and once more after that.
+  await sleep(6000);
+  const { stdout } = await repo.git('ls-remote', await rig.pushUrl(app), 'refs/heads/main');
+  expect(stdout).toContain(second);
 });
 
 test('the data of its volumes stay unless they are to go as well', async () => {

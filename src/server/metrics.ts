@@ -1,12 +1,12 @@
-import type { Config } from './config.ts';
-import { Metrics } from './health/metrics.ts';
-import { freeBytes } from './health/readiness.ts';
-import type { DeployQueue } from './queue/deploy-queue.ts';
-import type { HttpAndTcpRouter } from './router/http-and-tcp-router.ts';
-import type { AppStore } from './store/app-store.ts';
-import type { DeploymentStore } from './store/deployment-store.ts';
-import type { StoreEvents } from './store/store-events.ts';
-import { version } from './version.ts';
+import type { Config } from '../config.ts';
+import { Metrics } from '../health/metrics.ts';
+import { freeBytes } from '../health/readiness.ts';
+import type { DeployQueue } from '../queue/deploy-queue.ts';
+import type { HttpAndTcpRouter } from '../router/http-and-tcp-router.ts';
+import type { AppStore } from '../store/app-store.ts';
+import type { DeploymentStore } from '../store/deployment-store.ts';
+import type { StoreEvents } from '../store/store-events.ts';
+import { version } from '../version.ts';
 
 export type MeasuredParts = {
   config: Config;

@@ -1,0 +1,112 @@
+import type { Redis } from 'ioredis';
+import type { Authenticate, Refusal } from '../access/authenticator.ts';
+import { type Account, canDeploy, canRead } from '../domain/account.ts';
+import { isRedisTrouble, redisRefusal } from '../errors.ts';
+import { BranchKeeper } from '../git/branch-keeper.ts';
+import { FinishedDeployments } from '../git/finished-deployments.ts';
+import { GitEndpoint } from '../git/git-endpoint.ts';
+import { HookSocket } from '../git/hook-socket.ts';
+import { KilledGit } from '../git/killed-git.ts';
+import { PushRegistry } from '../git/push-registry.ts';
+import { receivePushes } from '../git/receive.ts';
+import { Repositories } from '../git/repositories.ts';
+import { assertDiskTakes } from '../health/readiness.ts';
+import { overOutage } from '../store/over-outage.ts';
+import { assertWritable, queueUnavailable } from '../store/redis.ts';
+import type { ServerContext } from './context.ts';
+import { counting } from './counting.ts';
+
+export type GitPart = { endpoint: GitEndpoint; repositories: Repositories; stop: () => Promise<void> };
+
+/** Takes pushes, tells pushers how their deployments go, and lets the branches follow what is live. */
+export async function startGit(context: ServerContext): Promise<GitPart> {
+  const { config, paths, hasty, stores, queue, events, logs, metrics, logger, recordAudit } = context;
+  const { apps, deployments, releases } = stores;
+  const repositories = new Repositories(paths.repositories);
+  await repositories.removeUnused(async (app) => (await apps.get(app)) !== undefined);
+  const killedGit = new KilledGit(repositories, logger);
+  await killedGit.clearUp();
+  const branches = new BranchKeeper({ repositories, apps, deployments, logger });
+  const pushes = new PushRegistry();
+  const authenticate = counting(context.authenticate, () => metrics.authFailed('git'));
+  const endpoint = new GitEndpoint({
+    repositories,
+    pushes,
+    onPushed: (bytes) => metrics.pushed(bytes),
+    logger,
+    authenticate: (credentials, address) =>
+      authenticatePusher(hasty, authenticate, credentials?.password, address),
+    addressOf: context.addressOf,
+    recordAudit,
+    may: (account, app, action) => (action === 'read' ? canRead : canDeploy)(account, app),
+    appExists: async (app) => (await apps.get(app)) !== undefined,
+    ensureReady: async (app) => {
+      await assertDiskTakes(config.dataDir); // Redis ends on a full disk, which then is the reason
+      await assertWritable(hasty);
+      const live = (await apps.get(app))?.live;
+      if (live === undefined) return branches.withdraw(app);
+      const deployment = await deployments.get(app, live);
+      // Git decides on the branch as it sees it what there is to push.
+      if (deployment?.state === 'live') await branches.follow(deployment);
+    },
+  });
+  const hookSocket = new HookSocket({
+    path: paths.hookSocket,
+    pushes,
+    logger,
+    receivePush: receivePushes({
+      apps,
+      releases,
+      request: (asked) => overOutage(() => deployments.request(asked)),
+      // What was accepted is followed to its end, however long Redis is away.
+      deployments: stores.background.deployments,
+      queue,
+      logs,
+      repositories,
+      branches,
+      recordAudit,
+      logger,
+    }),
+  });
+  await hookSocket.listen();
+
+  const finished = new FinishedDeployments({
+    apps: stores.background.apps,
+    deployments: stores.background.deployments,
+    logs,
+    branches,
+    repositories,
+    killedGit,
+    logger,
+  });
+  const stopListening = events.listen((event) => {
+    if (event.kind !== 'ended') return;
+    void finished.putAway(event.app, event.number);
+  });
+  finished.start();
+  return {
+    endpoint,
+    repositories,
+    stop: async () => {
+      stopListening();
+      finished.stop();
+      branches.close();
+      // First the hooks: they tell each pusher that the server restarts, before its connection is cut.
+      await hookSocket.close();
+      await endpoint.close(2000);
+    },
+  };
+}
+
+async function authenticatePusher(
+  redis: Redis,
+  authenticate: Authenticate,
+  secret: string | undefined,
+  address: string,
+): Promise<Account | Refusal> {
+  try {
+    return await authenticate(secret, address);
+  } catch (error) {
+    throw isRedisTrouble(error) || redisRefusal(error) ? queueUnavailable(redis, error) : error;
+  }
+}

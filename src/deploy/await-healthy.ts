@@ -12,6 +12,8 @@ import { watchExit } from './watch-exit.ts';
 const firstPauseMs = 5;
 const longestPauseMs = 250;
 const answerTimeoutMs = 5000;
+/** The engine need not be asked about an app that answers at once. */
+const watchAfterMs = 25;
 /** An app that has not answered by then may be a mistake; the pusher need not wait for the deadline to see which. */
 const sayWhyAfterMs = 5000;
 /** A process that is only to run has to do so for a moment: one that cannot ends at once. */
@@ -60,12 +62,14 @@ async function instanceHealthy(
   const watching = new AbortController();
   const exit = new AbortController();
   let exited: Awaited<ReturnType<typeof watchExit>> | undefined;
-  void watchExit(tools.engine, candidate.container, AbortSignal.any([signal, watching.signal]))
-    .then((found) => {
-      exited = found;
-      exit.abort(); // a connection to an address that is gone hangs for seconds
-    })
-    .catch(() => {}); // asked again below when the time is over
+  const watch = (): Promise<void> =>
+    watchExit(tools.engine, candidate.container, AbortSignal.any([signal, watching.signal]))
+      .then((found) => {
+        exited = found;
+        exit.abort(); // a connection to an address that is gone hangs for seconds
+      })
+      .catch(() => {}); // asked again below when the time is over
+  const watchSoon = setTimeout(watch, watchAfterMs);
 
   try {
     const checks = healthChecks(settings, attempt.tcpPort !== undefined);
@@ -128,6 +132,7 @@ async function instanceHealthy(
     }
     return await explain(attempt, candidate, unhealthy, symptom, performance.now() - began);
   } finally {
+    clearTimeout(watchSoon);
     watching.abort();
   }
 }

@@ -42,23 +42,27 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
     if (resumed) return endOfTask(resumed);
   }
 
-  const place = preparePlace(asked);
-  const settled = Promise.allSettled([place]);
-  const outcome = await deployInto(asked, place);
-  // Also of one that failed before it was needed: networks that nobody waits for pile up at the engine.
-  await settled;
-  return outcome;
-}
-
-/** Once it is known that it may be, while its place is prepared. */
-async function deployInto(asked: Attempt, place: Promise<Place>): Promise<DeployOutcome> {
-  const { hooks } = asked.settings;
   const source = needsCheckout(asked)
     ? await timed(asked, 'checkout', () => checkOut(asked))
     : { checkout: undefined };
   if ('problem' in source) return failed('checkout', source.problem);
   await using checkout = source.checkout;
 
+  const place = preparePlace(asked);
+  const settled = Promise.allSettled([place]);
+  const outcome = await deployInto(asked, checkout, place);
+  // Also of one that failed before it was needed: networks that nobody waits for pile up at the engine.
+  await settled;
+  return outcome;
+}
+
+/** Once its files are there, while its place is prepared. */
+async function deployInto(
+  asked: Attempt,
+  checkout: Checkout | undefined,
+  place: Promise<Place>,
+): Promise<DeployOutcome> {
+  const { hooks } = asked.settings;
   const made = await makeImage(asked, checkout);
   if ('failure' in made) return made.failure;
   const { image, attempt } = made;

@@ -43,12 +43,16 @@ export async function buildImage(
 
   const { secrets = {}, credentials } = request;
   // A build may be silent for hours; an engine that hangs must not be taken for one.
-  await client.call('asking whether it is there', (docker) => docker.ping(), pingTimeoutMs);
-
+  const answered = client.call('asking whether it is there', (docker) => docker.ping(), pingTimeoutMs);
   using session =
     request.builder === 'buildkit' ? openBuildSession(client, { secrets, credentials }) : undefined;
+  answered.catch(() => {});
   const context = await packContext(request.contextDir, request.dockerfile);
   if (!context.ok) return context;
+  await answered.catch((error: unknown) => {
+    discard(context.tar);
+    throw error;
+  });
 
   const output =
     request.builder === 'buildkit'

@@ -2,9 +2,15 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EngineClient } from './engine-client.ts';
 
-type Event = { id?: string; Actor?: { Attributes?: { exitCode?: string } } };
+type Event = { id?: string; status?: string; Actor?: { Attributes?: { exitCode?: string } } };
 
-/** Says when a container with a label starts, ends or goes, until the signal aborts or the connection breaks. */
+/**
+ * Somebody may be waiting for the first answer of what has just started, and the engine has enough to do: nothing else that
+ * is done about it is in a hurry.
+ */
+const afterStartMs = 250;
+
+/** Says when a container with a label has started, ends or goes, until the signal aborts or the connection breaks. */
 export async function watchContainers(
   client: EngineClient,
   label: string,
@@ -20,9 +26,11 @@ export async function watchContainers(
   });
   try {
     for await (const line of createInterface({ input: answer })) {
-      const { id, Actor } = JSON.parse(line) as Event;
+      const { id, status, Actor } = JSON.parse(line) as Event;
       const exitCode = Actor?.Attributes?.exitCode;
-      if (id !== undefined) report(id, exitCode === undefined ? undefined : Number(exitCode));
+      if (id === undefined) continue;
+      if (status === 'start') setTimeout(() => signal.aborted || report(id), afterStartMs);
+      else report(id, exitCode === undefined ? undefined : Number(exitCode));
     }
   } finally {
     answer.destroy();

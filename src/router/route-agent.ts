@@ -64,8 +64,7 @@ export class RouteAgent {
       this.#hints.take();
       try {
         const wanted = await routes.all(hostsOf);
-        await assertOwnStore();
-        await this.#noteSwaps(wanted);
+        await Promise.all([assertOwnStore(), this.#noteSwaps(wanted)]);
         await router.apply(wanted);
         await routes.acknowledge(id, wanted);
         const changed = wanted.filter((route) => this.#announced.get(route.app) !== route.version);

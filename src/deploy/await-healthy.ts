@@ -69,7 +69,7 @@ async function instanceHealthy(
         exit.abort(); // a connection to an address that is gone hangs for seconds
       })
       .catch(() => {}); // asked again below when the time is over
-  const watchSoon = setTimeout(watch, watchAfterMs);
+  const watchSoon = setTimeout(() => void watch(), watchAfterMs);
 
   try {
     const checks = healthChecks(settings, attempt.tcpPort !== undefined);

@@ -78,7 +78,7 @@ export async function startWorker(
   const onDropped = (lines: number): void => measure({ name: 'log_lines_dropped_total', value: lines });
   const engine: DockerodeEngine = new DockerodeEngine({
     socketPath: config.dockerSocket,
-    beforeRemoval: (container) => awaitCollected({ engine, turns, events, announce }, container),
+    beforeRemoval: (container) => awaitCollected({ engine, events, announce }, container),
     onTidyError: (err) =>
       logger.warn({ err }, 'leftovers of a build were not removed; the next build tries again'),
   });

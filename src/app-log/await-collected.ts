@@ -3,27 +3,25 @@ import type { Engine } from '../docker/engine.ts';
 import { labels } from '../domain/container.ts';
 import type { StoreEvent } from '../store/keys.ts';
 import type { StoreEvents } from '../store/store-events.ts';
-import type { TurnStore } from '../store/turn-store.ts';
 
 type Deps = {
   engine: Pick<Engine, 'inspect'>;
-  turns: TurnStore;
   events: StoreEvents;
   announce: (event: StoreEvent) => Promise<void>;
 };
 
-/** The removal matters more than the last lines. */
-const patienceMs = 3000;
+/** The removal matters more than the last lines, but who collects may just have died: another one follows by then. */
+const patienceMs = 5000;
 
-/** Resolves when all that a stopped container printed is in the log of its app, or nobody collects. Never rejects. */
+/** Resolves when all that a stopped container printed is in the log of its app, or nobody collects for long. Never rejects. */
 export async function awaitCollected(deps: Deps, container: string): Promise<void> {
-  const { engine, turns, events, announce } = deps;
+  const { engine, events, announce } = deps;
   const over = new AbortController();
   let stopListening = (): void => {};
   const collected = async (): Promise<void> => {
     const marks = (await engine.inspect(container))?.labels ?? {};
     const isKept = marks[labels.release] !== undefined && marks[labels.task] === undefined;
-    if (!isKept || !(await turns.isHeld())) return;
+    if (!isKept) return;
     await new Promise<void>((resolve) => {
       stopListening = events.listen((event) => {
         if (event.kind === 'collected' && event.container === container) resolve();

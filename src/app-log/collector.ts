@@ -25,8 +25,9 @@ export type CollectorOptions = {
   logger: Logger;
 };
 
-const turnMs = 6000;
-const renewMs = 1500;
+/** Somebody else collects that long after a worker died; see `awaitCollected`. */
+const turnMs = 3000;
+const renewMs = 750;
 
 /**
  * Keeps what the apps print. Of several workers one does it, and another one when that dies: it goes on where the log ends, with

@@ -15,10 +15,6 @@ export class TurnStore {
     return (await this.#redis.eval(holdScript, 1, this.#key, owner, ttlMs)) === 1;
   }
 
-  async isHeld(): Promise<boolean> {
-    return (await this.#redis.exists(this.#key)) === 1;
-  }
-
   async letGo(owner: string): Promise<void> {
     await this.#redis.eval(letGoScript, 1, this.#key, owner);
   }

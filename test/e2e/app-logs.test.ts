@@ -119,6 +119,11 @@ describe('what an app prints', () => {
     await repo.commit({ version: 'two' });
     expect((await repo.push(url)).code).toBe(0);
     await until('the second one is heard', () => followed.includes('"release":2'));
+    await until('the first one is gone', async () => {
+      const label = [`gantry.store=${await rig.storeId}`];
+      return (await rig.docker.listContainers({ all: true, filters: { label } })).length === 1;
+    });
+    // Its successor removes the second one before anybody collects again.
     process.kill(await rig.workerPid(), 'SIGKILL');
     await repo.commit({ version: 'three' });
     expect((await repo.push(url)).code).toBe(0);

@@ -5,7 +5,9 @@ import { type AppName, parseAppName } from '../domain/app.ts';
 import { type ContainerState, labels } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
 import { ipv6SubnetsOverlap } from '../domain/ipv6-subnet.ts';
+import { overlapping } from '../domain/subnet.ts';
 import type { Attempt } from './attempt.ts';
+import { subnetAt, subnetCount } from './container-spec.ts';
 
 /**
  * The bridge of the app, made at its first deployment. With an IPv6 subnet it is another one, so that the release that
@@ -25,6 +27,7 @@ export async function appNetwork(
   const subnet = await makeNetwork(
     (taken) => tools.allocateSubnet(deployment.app, taken, ipv6Subnet ?? ''),
     (range) => tools.engine.ensureNetwork(network, range, marks, ipv6Subnet),
+    () => tools.engine.takenSubnets(),
   );
   return { network, subnet };
 }
@@ -33,9 +36,14 @@ export async function appNetwork(
 export async function makeNetwork(
   allocate: (taken: readonly string[]) => Promise<string>,
   make: (subnet: string) => Promise<boolean>,
+  inUse: () => Promise<readonly string[]>,
 ): Promise<string> {
-  const taken: string[] = [];
-  while (taken.length < 64) {
+  const first = await allocate([]);
+  if (await make(first)) return first;
+  // Another Gantry on this engine may have a thousand of them: the engine is not asked about each.
+  const all = Array.from({ length: subnetCount }, (_, index) => subnetAt(first, index));
+  const taken = [...new Set([first, ...overlapping(all, await inUse())])];
+  for (let left = 64; left > 0 && taken.length < subnetCount; left -= 1) {
     const subnet = await allocate(taken);
     if (await make(subnet)) return subnet;
     taken.push(subnet);

@@ -73,8 +73,14 @@ export function bridgeAddress(address: string): string {
   return [...octets.slice(0, 3), ((octets[3] ?? 0) & 0xf0) + 1].join('.');
 }
 
-/** The `index`-th /28 of a /16; there are 4096. */
+export const subnetCount = 4096;
+
+/** The `index`-th /28 of a /16. Throws when there are no more. */
 export function subnetAt(range: string, index: number): string {
+  if (index >= subnetCount)
+    throw new Error(
+      `all ${subnetCount} networks that GANTRY_SUBNETS has room for are taken; set another range`,
+    );
   const [a, b] = range.split('.').map(Number);
   return `${a}.${b}.${index >> 4}.${(index & 15) << 4}/28`;
 }

@@ -104,6 +104,7 @@ async function start(
   const subnet = await makeNetwork(
     (taken) => tools.allocateSubnet(name, taken),
     (range) => engine.ensureNetwork(network, range, marks),
+    () => engine.takenSubnets(),
   );
   guard();
   const started = await engine.startContainer({

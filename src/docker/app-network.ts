@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { NetworkInspectInfo } from 'dockerode';
 import { labels } from '../domain/container.ts';
 import { ipv6SubnetsOverlap } from '../domain/ipv6-subnet.ts';
+import { subnetsOverlap } from '../domain/subnet.ts';
 import type { NetworkFacts, NetworkState } from './engine.ts';
 import type { EngineClient, RawRequest } from './engine-client.ts';
-import { subnetsOverlap } from './subnet.ts';
 
 /** How long the engine may take from reserving a subnet to showing the network. */
 const creationTimeoutMs = 3_000;
@@ -91,6 +91,11 @@ export async function describeNetworks(client: EngineClient, label: string): Pro
     labels: network.Labels ?? {},
     subnets: subnetsOf(network),
   }));
+}
+
+export async function takenSubnets(client: EngineClient): Promise<string[]> {
+  const networks = await client.call('listing networks', (docker) => docker.listNetworks());
+  return networks.flatMap(subnetsOf);
 }
 
 export function subnetsOf({ IPAM }: NetworkInspectInfo): string[] {

@@ -2,7 +2,13 @@ import type { Readable } from 'node:stream';
 import type { ContainerSpec, ContainerState } from '../domain/container.ts';
 import type { ImageReference } from '../domain/image-reference.ts';
 import type { RegistryLogin } from '../domain/registry-login.ts';
-import { describeNetworks, ensureNetwork, networksOverlapping, removeNetwork } from './app-network.ts';
+import {
+  describeNetworks,
+  ensureNetwork,
+  networksOverlapping,
+  removeNetwork,
+  takenSubnets,
+} from './app-network.ts';
 import { BuildCacheTrimmer, BuildContextSweeper } from './build-cache.ts';
 import { buildImage } from './build-image.ts';
 import { lastOutput } from './container-output.ts';
@@ -254,6 +260,10 @@ export class DockerodeEngine implements Engine {
     ipv6Subnet?: string,
   ): Promise<boolean> {
     return await ensureNetwork(this.#client, name, subnet, labels, ipv6Subnet);
+  }
+
+  async takenSubnets(): Promise<string[]> {
+    return await takenSubnets(this.#client);
   }
 
   async networksOverlapping(ipv6Subnet: string, except: string): Promise<NetworkFacts[]> {

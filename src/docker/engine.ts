@@ -226,6 +226,8 @@ export interface Engine {
     labels: Readonly<Record<string, string>>,
     ipv6Subnet?: string,
   ): Promise<boolean>;
+  /** Of all networks there are. */
+  takenSubnets(): Promise<string[]>;
   /** Networks, other than the one of this name, that share addresses with an IPv6 subnet. */
   networksOverlapping(ipv6Subnet: string, except: string): Promise<NetworkFacts[]>;
   removeNetwork(name: string): Promise<void>;

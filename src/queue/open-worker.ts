@@ -3,6 +3,9 @@ import type { Redis } from 'ioredis';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { keys } from '../store/keys.ts';
+import { type LockTimes, limitLocks } from './limit-locks.ts';
+
+const lockTimes: LockTimes = { lockDuration: 15_000, stalledInterval: 5_000 };
 
 type WorkerOptions = { connection: Redis; concurrency?: number; logger: Logger };
 
@@ -16,13 +19,18 @@ export function openWorker<Job>(
     connection,
     prefix: keys.bull,
     concurrency,
-    lockDuration: 15_000,
-    stalledInterval: 5_000,
+    ...lockTimes,
     // Crashes are counted by what the job is for, so that its end can be told to people.
     maxStalledCount: 1000,
     autorun: false,
   });
-  worker.on('error', (err) => logger.debug({ reason: messageOf(err) }, 'queue trouble'));
+  const trouble = (err: unknown): void => logger.debug({ reason: messageOf(err) }, 'queue trouble');
+  worker.on('error', trouble);
+  const limiting = setInterval(
+    () => void limitLocks(connection, name, lockTimes).catch(trouble),
+    lockTimes.stalledInterval,
+  );
+  worker.on('closing', () => clearInterval(limiting));
   return worker;
 }
 

@@ -20,6 +20,7 @@ it('makes a network once, however often and by however many it is asked for', as
     [run.engine, other, run.engine, other].map((engine) => engine.ensureNetwork(name, subnet, run.labels)),
   );
   expect(made).toEqual([true, true, true, true]);
+  expect(await run.engine.takenSubnets()).toContain(subnet);
   expect(await run.docker.listNetworks({ filters: { name: [name] } })).toHaveLength(1);
 
   expect(await run.engine.ensureNetwork(run.name(), subnet, run.labels)).toBe(false);

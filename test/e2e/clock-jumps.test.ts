@@ -29,6 +29,7 @@ async function lastDeployment(): Promise<Deployment | undefined> {
 
 const slowly =
   'FROM gantry-test/base:1\nCOPY version /www/index.html\nRUN echo half-$(echo way) && sleep 4\nCMD ["httpd","-f","-p","8080","-h","/www"]\n';
+const saying = 'CMD ["sh","-c","echo serving; exec httpd -f -p 8080 -h /www"]';
 const day = 86_400_000;
 
 /** How far the clock of Gantry is from ours. */
@@ -36,6 +37,29 @@ async function offset(): Promise<number> {
   const { headers } = await fetch(`http://127.0.0.1:${rig.port}/healthz`);
   return Date.parse(headers.get('date') ?? '') - Date.now();
 }
+
+test('a clock set back by an hour just before a worker is killed keeps nobody waiting', async () => {
+  const url = await rig.pushUrl('shop');
+  await repo.commit({ version: 'after the kill', Dockerfile: slowly.replace(/CMD.*/, saying) });
+  const push = startPush(repo, url);
+  await push.says('half-way');
+  clock.jump('-1h');
+  process.kill(await rig.workerPid(), 'SIGKILL');
+  const { stderr, code } = await push.result;
+  expect(stderr).toMatch(/success: shop v\d+ is live/);
+  expect(code).toBe(0);
+  expect((await rig.request('shop')).body).toBe('after the kill');
+  expect(await lastDeployment()).toMatchObject({ state: 'live', runs: 2 });
+  await until(
+    'somebody collects what it prints',
+    async () => {
+      const { stdout } = await rig.gantry('logs', '--app', 'shop', '--source', 'app');
+      return stdout.includes('serving');
+    },
+    20_000,
+  );
+  clock.jump('+0');
+}, 90_000);
 
 test.each([
   { jump: '+1h', by: day / 24 },

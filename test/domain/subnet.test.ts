@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { subnetsOverlap } from '../../src/docker/subnet.ts';
+import { subnetsOverlap } from '../../src/domain/subnet.ts';
 
 it.each([
   ['10.0.0.0/28', '10.0.0.0/28', true],

@@ -2,11 +2,11 @@ import { open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** For its owner alone. Another process reads either the old text or the new one, also after a power cut. */
-export async function writeAtomically(path: string, text: string): Promise<void> {
+export async function writeAtomically(path: string, content: string | Buffer): Promise<void> {
   const temporary = `${path}.new`;
   const file = await open(temporary, 'w', 0o600);
   try {
-    await file.writeFile(text);
+    await file.writeFile(content);
     await file.sync();
   } finally {
     await file.close();

@@ -1,5 +1,5 @@
-import { createWriteStream, openAsBlob } from 'node:fs';
-import { rename, stat } from 'node:fs/promises';
+import { openAsBlob } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream as NodeReadableStream } from 'node:stream/web';
@@ -21,6 +21,7 @@ import { readPairs, readValue } from './env.ts';
 import { UsageError } from './exit-code.ts';
 import { readMemory } from './options.ts';
 import { printJson, printTable } from './print.ts';
+import { writeWhole } from './write-whole.ts';
 
 type Credentials = Record<string, unknown>;
 
@@ -211,8 +212,7 @@ export async function backUpService(name: string, file: string): Promise<void> {
   const tar = Readable.fromWeb(body as NodeReadableStream);
   if (file === '-') return pipeline(tar, process.stdout);
   // What is there under that name stays until all of it is here.
-  await pipeline(tar, createWriteStream(`${file}.part`, { mode: 0o600 }));
-  await rename(`${file}.part`, file);
+  await writeWhole(tar, file);
   console.error(`${name} runs again; its backup is ${file}, ${showBytes((await stat(file)).size)}`);
 }
 

@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readFile, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import type { Redis } from 'ioredis';
+import { writeAtomically } from '../atomic-file.ts';
 import type { AppName } from '../domain/app.ts';
 import type { DeploymentState } from '../domain/deployment.ts';
 import type { LogLine } from '../domain/log-line.ts';
@@ -94,7 +94,13 @@ export class LogReader {
   /** Writes a finished log to its file and lets Redis forget it in an hour. Fine to repeat. */
   async archive(app: AppName, number: number, state: DeploymentState): Promise<void> {
     const key = keys.log(app, number);
-    if (existsSync(this.#file(app, number))) {
+    const file = this.#file(app, number);
+    // One that was not synced is empty after a power cut.
+    const isWritten = await stat(file).then(
+      ({ size }) => size > 0,
+      () => false,
+    );
+    if (isWritten) {
       await this.#redis
         .expire(key, liveForSeconds, 'NX')
         .catch(() => this.#redis.expire(key, liveForSeconds));
@@ -102,10 +108,8 @@ export class LogReader {
     }
     const entries = await this.#redis.xrange(key, '-', '+');
     const text = entries.map(([, [field, value = '']]) => (field === 't' ? value : '')).join('');
-    await mkdir(join(this.#dir, app), { recursive: true, mode: 0o700 });
-    const file = this.#file(app, number);
-    await writeFile(`${file}.new`, await promisify(gzip)(`${state}\n${text}`), { mode: 0o600 });
-    await rename(`${file}.new`, file);
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await writeAtomically(file, await promisify(gzip)(`${state}\n${text}`));
     await this.#redis.expire(key, liveForSeconds);
   }
 
@@ -114,7 +118,7 @@ export class LogReader {
     number: number,
   ): Promise<{ lines: LogLine[]; end: DeploymentState } | undefined> {
     const packed = await readFile(this.#file(app, number)).catch(() => undefined);
-    if (!packed) return undefined;
+    if (!packed?.length) return undefined;
     const text = (await promisify(gunzip)(packed)).toString('utf8');
     const head = text.indexOf('\n');
     return { end: text.slice(0, head) as DeploymentState, lines: decodeLines(text.slice(head + 1)) };

@@ -1,3 +1,5 @@
+import { truncate } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AppName, parseAppName } from '../../src/domain/app.ts';
 import type { LogLine } from '../../src/domain/log-line.ts';
@@ -134,6 +136,19 @@ describe('a log', () => {
     expect(await connection.ttl(`gantry:log:${app}:1`)).toBeGreaterThan(0);
     await connection.del(`gantry:log:${app}:1`);
     expect(await readAll(app)).toMatchObject({ lines: [output('kept')], end: 'failed' });
+  });
+
+  test('is put into its file again when a power cut has left an empty one', async () => {
+    const { app, writer, end, connection } = await newLog();
+    await writer.write(output('kept'));
+    await writer.flush();
+    await end('live');
+    await reader.archive(app, 1, 'live');
+    await truncate(join(redis.dir, 'logs', app, '1.gz'));
+    expect(await readAll(app)).toMatchObject({ lines: [output('kept')], end: 'live' });
+    await reader.archive(app, 1, 'live');
+    await connection.del(`gantry:log:${app}:1`);
+    expect(await readAll(app)).toMatchObject({ lines: [output('kept')], end: 'live' });
   });
 
   test('is followed by many at once over one connection, each at its own pace', async () => {

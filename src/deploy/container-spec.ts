@@ -20,6 +20,7 @@ export function containerSpec(
     image: image.reference,
     labels: {
       ...objectLabels(attempt),
+      [labels.fence]: String(tools.fence),
       ...(services.length > 0 && { [labels.services]: services.join(' ') }),
       ...(settings.troubleshoot && { [labels.troubleshoot]: '1' }),
       ...(network === 'host' && { [labels.hostPorts]: hostPorts(attempt).join(' ') }),

@@ -42,6 +42,8 @@ export async function resumeTask(attempt: Attempt): Promise<TaskResult | undefin
       marks[labels.store] === tools.storeId && marks[labels.release] === String(deployment.number),
   );
   if (!left) return undefined;
+  const state = await tools.engine.inspect(left.id);
+  if (state && !state.running && state.exitCode === undefined) return undefined; // it was made and not started
   await log.detail('the task went on meanwhile; this is its output from the start');
   const name = imageTag(attempt);
   const image = (await findImage(attempt, name)) ?? { name, id: undefined, bytes: undefined };

@@ -90,8 +90,15 @@ async function removeEarlier(client: EngineClient, spec: ContainerSpec): Promise
     spec.labels[label] !== undefined && existing[label] === spec.labels[label];
   const isOurs = isSame(labels.store) && (isSame(labels.app) || isSame(labels.service));
   if (!isOurs) return `the container name ${spec.name} is taken by a container that is not ours`;
+  // We slept through the end of our lease, and it may serve by now.
+  if (fenceOf(existing) > fenceOf(spec.labels))
+    return `the container ${spec.name} is there already, from the worker that has the app now`;
   await removeContainer(client, found.value.Id);
   return undefined;
+}
+
+function fenceOf(marks: Readonly<Record<string, string>>): number {
+  return Number(marks[labels.fence] ?? 0);
 }
 
 export async function startAgain(client: EngineClient, id: string): Promise<StartResult> {

@@ -21,6 +21,8 @@ export const labels = {
   image: 'gantry.image',
   /** Kept for a while when it fails, for somebody to look at it. */
   troubleshoot: 'gantry.troubleshoot',
+  /** On a container of an app: the fencing number of the worker that started it. */
+  fence: 'gantry.fence',
   /** The ports of the machine that a container in its network listens on, with spaces between them. */
   hostPorts: 'gantry.host-ports',
 } as const;

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type GitResult, resultOf, type TestFiles } from '../support/git.ts';
 import { type Registry, registryPassword, registryUser } from '../support/registry.ts';
 import { publish, serving } from '../support/registry-images.ts';
@@ -15,6 +17,8 @@ export type Subject = {
   answer: () => Promise<string>;
   /** Whether it answers requests. */
   serves: boolean;
+  /** How often a version ran, of what runs once. */
+  timesRun?: (version: string) => Promise<number>;
   [Symbol.asyncDispose]: () => Promise<void>;
 };
 
@@ -56,12 +60,14 @@ export async function pulledApp(rig: Rig, registry: Registry): Promise<Subject> 
   };
 }
 
-/** A task: it runs to its end, and what it printed is in the log. */
+/** A task: it runs to its end, once, and what it printed is in the log. */
 export async function ranApp(rig: Rig): Promise<Subject> {
   const app = 'ran';
   await rig.setEnv(app, {});
   await set(rig, app, '--task');
-  const command = JSON.stringify(['sh', '-c', 'echo "says $(cat /version)"']);
+  await rig.gantry('volumes', 'add', app, 'marks:/marks');
+  const script = 'echo "$(cat /version)" >>/marks/runs; echo "says $(cat /version)"';
+  const command = JSON.stringify(['sh', '-c', script]);
   const files = { Dockerfile: `FROM gantry-test/base:1\nCOPY version /version\nCMD ${command}\n` };
   return {
     ...(await fromGit(rig, app, files)),
@@ -71,6 +77,12 @@ export async function ranApp(rig: Rig): Promise<Subject> {
       return [...stdout.matchAll(/says (.*)/g)].at(-1)?.[1] ?? '';
     },
     serves: false,
+    timesRun: async (version) => {
+      const label = [`gantry.store=${await rig.storeId}`, `gantry.app=${app}`];
+      const { Volumes } = await rig.docker.listVolumes({ filters: { label } });
+      const marks = await readFile(join(Volumes[0]?.Mountpoint ?? '', 'runs'), 'utf8');
+      return marks.split('\n').filter((line) => line === version).length;
+    },
   };
 }
 

@@ -205,6 +205,21 @@ describe('a container', () => {
     await Promise.all([run.engine.stopAndRemove(second, 0), run.engine.stopAndRemove(second, 0)]);
   });
 
+  it('leaves what somebody else has put under its name since, after its own lease', async () => {
+    const spec = await run.spec(await run.image(['sleep', '1000']), { host: 16 });
+    const by = (fence: number) => ({ ...spec, labels: { ...spec.labels, [labels.fence]: String(fence) } });
+    const newer = startedId(await run.engine.startContainer(by(8)));
+    expect(await run.engine.startContainer(by(7))).toMatchObject({
+      ok: false,
+      reason: expect.stringContaining('from the worker that has the app now'),
+    });
+    expect(await run.engine.inspect(newer)).toMatchObject({ running: true });
+    // And of one that has it after that.
+    const newest = startedId(await run.engine.startContainer(by(9)));
+    expect(await run.engine.inspect(newer)).toBeUndefined();
+    await run.engine.stopAndRemove(newest, 0);
+  });
+
   it('is started once when two workers start it at the same time', async () => {
     const spec = await run.spec(await run.image(['sleep', '1000']), { host: 15 });
     const other = new DockerodeEngine();

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { localDocker } from '../support/base-image.ts';
+import { EngineProxy } from '../support/engine-proxy.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 
 let rig: Rig;
@@ -66,6 +67,22 @@ describe('a task', () => {
     expect(push.code).toBe(0);
     expect(container?.name).toContain('long-v1');
     expect(await containersOf('long')).toEqual([]);
+  });
+
+  test('is run although its worker died between making its container and starting it', async () => {
+    await using proxy = await EngineProxy.start();
+    await using other = await Rig.start({ DOCKER_HOST: proxy.dockerHost });
+    await using repo = await appRepository('web', { Dockerfile: dockerfile('echo it ran') });
+    await other.setEnv('late', { CC_TASK: 'true' });
+    proxy.goAwayAt(/^POST \/containers\/[^ ]+\/start/);
+    const pushing = repo.push(await other.pushUrl('late'));
+    await until('it was to start', () => proxy.requests.some((line) => /\/start/.test(line)));
+    process.kill(await other.workerPid(), 'SIGKILL');
+    await proxy.comeBack();
+    const push = await pushing;
+    expect(push.stderr).toContain('a worker was lost; deploy #1 starts again');
+    expect(push.stderr).toMatch(/it ran[^]*success: late v1 ran in/);
+    expect(push.code).toBe(0);
   });
 
   test('is not cut short by a newer push, which waits', async () => {

@@ -18,6 +18,9 @@ function talkative(): string {
   return `FROM gantry-test/base:1\nCOPY version /www/index.html\n${run}\nCMD ["httpd","-f","-p","8080","-h","/www"]\n`;
 }
 
+const plain =
+  'FROM gantry-test/base:1\nCOPY version /www/index.html\nCMD ["httpd","-f","-p","8080","-h","/www"]\n';
+
 /** The lines of the build as they are in a text. */
 function counted(text: string): number[] {
   return [...text.matchAll(/line-(\d+)\b(?!;)/g)].map(([, number]) => Number(number));
@@ -105,6 +108,32 @@ test(`connections break at random (NETWORK_SEED=${seed}): each push ends with th
   }
   expect(made).toMatchObject([1, 2, 3].map((step) => ({ number: last + step, state: 'live' })));
 }, 240_000);
+
+test(`connections break from before a push (NETWORK_SEED=${seed}): it is refused with the reason and nothing of it is there, or it is live`, async () => {
+  let serving = (await rig.request('shop')).body;
+  for (let count = 1; count <= 8; count += 1) {
+    const version = `attempt ${count}`;
+    const known = await deployments();
+    await repo.commit({ version, Dockerfile: plain });
+    network.breakAtRandom(100);
+    const push = await repo.push(await rig.pushUrl('shop'));
+    network.mend();
+    await until('it is well again', async () => (await rig.api('GET', '/apps')).status === 200);
+    const made = (await deployments()).filter(({ number }) => number > (known[0]?.number ?? 0));
+    const isLive = push.code === 0;
+    if (isLive) serving = version;
+    expect({ isLive, made, said: push.stderr }).toMatchObject({
+      isLive,
+      made: isLive ? [{ state: 'live' }] : [],
+      said: expect.stringMatching(
+        isLive ? /success: shop v\d+ is live/ : /the deploy queue is unavailable[^]*try again/,
+      ),
+    });
+    expect((await rig.request('shop')).body).toBe(serving);
+  }
+  await expectNothingLeftBehind(rig);
+  expect(visitors.failures).toEqual([]);
+}, 180_000);
 
 test('nothing arrives for ten seconds: people are told within seconds, and the deployment goes on where it was', async () => {
   const push = await begin('late');

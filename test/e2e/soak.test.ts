@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { gitClient, resultOf } from '../support/git.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { family } from '../support/processes.ts';
+import { randomNumbers } from '../support/random.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 import { Visitors } from '../support/visitor.ts';
 
@@ -42,9 +43,9 @@ test(`${soakMs / 1000} seconds of pushes, rollbacks, clones, kills and garbage (
 
   await Promise.all([
     ...lanes.map((lane) => work(lane, end)),
-    makeTrouble(new Dice(seed + 100), end),
-    makeTrouble(new Dice(seed + 101), end),
-    killWorkers(new Dice(seed + 200), end),
+    makeTrouble(rollWith(seed + 100), end),
+    makeTrouble(rollWith(seed + 101), end),
+    killWorkers(rollWith(seed + 200), end),
   ]);
 
   await expectNothingLeftBehind(rig, 45_000);
@@ -59,24 +60,13 @@ test(`${soakMs / 1000} seconds of pushes, rollbacks, clones, kills and garbage (
   for (const lane of lanes) await lane.repo[Symbol.asyncDispose]();
 });
 
-/** Random numbers that come again with their seed. */
-class Dice {
-  #state: number;
+type Dice = ReturnType<typeof rollWith>;
 
-  constructor(start: number) {
-    this.#state = start;
-  }
-
-  below(limit: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
-  }
-
-  pick<T>(items: readonly T[]): T {
-    return items[this.below(items.length)] as T;
-  }
+/** Draws that come again with their seed. */
+function rollWith(seed: number) {
+  const random = randomNumbers(seed);
+  const below = (limit: number): number => Math.floor(random() * limit);
+  return { below, pick: <T>(items: readonly T[]): T => items[below(items.length)] as T };
 }
 
 /** One person who works on one app, one thing after the other. */
@@ -91,7 +81,7 @@ async function openLane(app: string, start: number) {
     app,
     repo,
     url,
-    dice: new Dice(start),
+    dice: rollWith(start),
     counts: new Map<string, number>(),
     surprises: [] as string[],
     count: 0,

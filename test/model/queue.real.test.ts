@@ -13,6 +13,7 @@ import { createLogger } from '../../src/logger.ts';
 import { RouteAgent } from '../../src/router/route-agent.ts';
 import { keys } from '../../src/store/keys.ts';
 import { StoreEvents } from '../../src/store/store-events.ts';
+import { randomNumbers } from '../support/random.ts';
 import { temporaryRedis } from '../support/redis.ts';
 import { until } from '../support/rig.ts';
 import { everyDeployment, wrongContainers, wrongEnds, wrongService } from './promises.ts';
@@ -24,17 +25,6 @@ const seconds = Number(process.env.MODEL_SECONDS ?? 12);
 /** What is asked of each app, in which order; how that interleaves is up to the machine. */
 const seed = Number(process.env.MODEL_SEED ?? randomInt(2 ** 31));
 const appCount = 60;
-
-/** Numbers from 0 to 1 that are the same for the same seed. */
-function mulberry32(start: number): () => number {
-  let state = start;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 function startWorker(socket: string, dir: string): ChildProcess {
   return fork(new URL('./worker-child.ts', import.meta.url), [socket, dir], {
@@ -80,7 +70,7 @@ test(`whatever happens in whatever order, each deployment ends once and the last
   agent.start();
   const workers = [0, 1, 2].map(() => startWorker(redis.process.socket, dir));
   try {
-    const random = mulberry32(seed);
+    const random = randomNumbers(seed);
     const names = Array.from({ length: appCount }, (_, index) => parseAppName(`app-${index}`) as AppName);
     const commitOf = (draw: () => number): string =>
       Array.from({ length: 40 }, () => Math.floor(draw() * 16).toString(16)).join('');
@@ -91,14 +81,14 @@ test(`whatever happens in whatever order, each deployment ends once and the last
     await until('a worker is there', async () => (await world.queue.workers()) > 0);
     const over = performance.now() + seconds * 1000;
     const asking = names.map(async (app) => {
-      const draw = mulberry32(Math.floor(random() * 2 ** 31));
+      const draw = randomNumbers(Math.floor(random() * 2 ** 31));
       while (performance.now() < over) {
         await world.act(app, draw, commitOf(draw));
         // Often at once, now and then with time for a deployment to end.
         await sleep(draw() ** 4 * 4000);
       }
     });
-    const endings = mulberry32(Math.floor(random() * 2 ** 31));
+    const endings = randomNumbers(Math.floor(random() * 2 ** 31));
     const killing = (async () => {
       // What a dead worker was at is taken up by another within twenty seconds.
       for (let index = 0; ; index += 1) {

@@ -1,16 +1,6 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { randomNumbers } from './random.ts';
 import { freePort } from './rig.ts';
-
-/** Numbers from 0 to 1 that are the same for the same seed (mulberry32). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 /** A network on the way to a unix socket, as good or bad as a test wants it. */
 export class Network {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
+import { renderLogLine } from '../domain/log-line.ts';
 import { redisRefusal, UserError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { type HookRequest, parseHookRequest, printFrame, reportFrame } from './hook-messages.ts';
@@ -31,6 +32,8 @@ export class HookConversation {
       this.#report(await this.#decide(this.#request));
     } catch (error) {
       if (!this.#left.signal.aborted) this.#options.logger.error({ err: error }, 'push could not be decided');
+      if (error instanceof UserError && error.hint)
+        await this.#print(renderLogLine({ kind: 'hint', text: error.hint })).catch(() => {});
       this.#refuseAll(
         error instanceof UserError ? error.message : (redisRefusal(error)?.reason ?? 'internal error'),
       );

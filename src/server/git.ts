@@ -1,6 +1,5 @@
-import type { Redis } from 'ioredis';
-import type { Authenticate, Refusal } from '../access/authenticator.ts';
-import { type Account, canDeploy, canRead } from '../domain/account.ts';
+import { canDeploy, canRead } from '../domain/account.ts';
+import type { AppName } from '../domain/app.ts';
 import { isRedisTrouble, redisRefusal } from '../errors.ts';
 import { BranchKeeper } from '../git/branch-keeper.ts';
 import { FinishedDeployments } from '../git/finished-deployments.ts';
@@ -29,44 +28,50 @@ export async function startGit(context: ServerContext): Promise<GitPart> {
   const branches = new BranchKeeper({ repositories, apps, deployments, logger });
   const pushes = new PushRegistry();
   const authenticate = counting(context.authenticate, () => metrics.authFailed('git'));
+  /** Whoever pushes is told when it is Redis that is in trouble. */
+  const orTold = <T>(asked: Promise<T>): Promise<T> =>
+    asked.catch((error: unknown) => {
+      throw isRedisTrouble(error) || redisRefusal(error) ? queueUnavailable(hasty, error) : error;
+    });
+  const ensureReady = async (app: AppName): Promise<void> => {
+    await assertDiskTakes(config.dataDir); // Redis ends on a full disk, which then is the reason
+    await assertWritable(hasty);
+    const live = (await apps.get(app))?.live;
+    if (live === undefined) return branches.withdraw(app);
+    const deployment = await deployments.get(app, live);
+    // Git decides on the branch as it sees it what there is to push.
+    if (deployment?.state === 'live') await branches.follow(deployment);
+  };
   const endpoint = new GitEndpoint({
     repositories,
     pushes,
     onPushed: (bytes) => metrics.pushed(bytes),
     logger,
-    authenticate: (credentials, address) =>
-      authenticatePusher(hasty, authenticate, credentials?.password, address),
+    authenticate: (credentials, address) => orTold(authenticate(credentials?.password, address)),
     addressOf: context.addressOf,
     recordAudit,
     may: (account, app, action) => (action === 'read' ? canRead : canDeploy)(account, app),
-    appExists: async (app) => (await apps.get(app)) !== undefined,
-    ensureReady: async (app) => {
-      await assertDiskTakes(config.dataDir); // Redis ends on a full disk, which then is the reason
-      await assertWritable(hasty);
-      const live = (await apps.get(app))?.live;
-      if (live === undefined) return branches.withdraw(app);
-      const deployment = await deployments.get(app, live);
-      // Git decides on the branch as it sees it what there is to push.
-      if (deployment?.state === 'live') await branches.follow(deployment);
-    },
+    appExists: async (app) => (await orTold(apps.get(app))) !== undefined,
+    ensureReady: (app) => orTold(ensureReady(app)),
+  });
+  const receive = receivePushes({
+    apps,
+    releases,
+    request: (asked) => overOutage(() => deployments.request(asked)),
+    // What was accepted is followed to its end, however long Redis is away.
+    deployments: stores.background.deployments,
+    queue,
+    logs,
+    repositories,
+    branches,
+    recordAudit,
+    logger,
   });
   const hookSocket = new HookSocket({
     path: paths.hookSocket,
     pushes,
     logger,
-    receivePush: receivePushes({
-      apps,
-      releases,
-      request: (asked) => overOutage(() => deployments.request(asked)),
-      // What was accepted is followed to its end, however long Redis is away.
-      deployments: stores.background.deployments,
-      queue,
-      logs,
-      repositories,
-      branches,
-      recordAudit,
-      logger,
-    }),
+    receivePush: (...push) => orTold(receive(...push)),
   });
   await hookSocket.listen();
 
@@ -96,17 +101,4 @@ export async function startGit(context: ServerContext): Promise<GitPart> {
       await endpoint.close(2000);
     },
   };
-}
-
-async function authenticatePusher(
-  redis: Redis,
-  authenticate: Authenticate,
-  secret: string | undefined,
-  address: string,
-): Promise<Account | Refusal> {
-  try {
-    return await authenticate(secret, address);
-  } catch (error) {
-    throw isRedisTrouble(error) || redisRefusal(error) ? queueUnavailable(redis, error) : error;
-  }
 }

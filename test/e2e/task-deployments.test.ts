@@ -74,7 +74,7 @@ describe('a task', () => {
     await using other = await Rig.start({ DOCKER_HOST: proxy.dockerHost });
     await using repo = await appRepository('web', { Dockerfile: dockerfile('echo it ran') });
     await other.setEnv('late', { CC_TASK: 'true' });
-    proxy.goAwayAt(/^POST \/containers\/[^ ]+\/start/);
+    proxy.freezeAt(/^POST \/containers\/[^ ]+\/start/);
     const pushing = repo.push(await other.pushUrl('late'));
     await until('it was to start', () => proxy.requests.some((line) => /\/start/.test(line)));
     process.kill(await other.workerPid(), 'SIGKILL');

@@ -15,7 +15,7 @@ export class EngineProxy {
   readonly #server = createServer({ allowHalfOpen: true }, (client) => this.#connect(client));
   readonly #sockets = new Set<Socket>();
   #isFrozen = false;
-  #cutAt: RegExp | undefined;
+  #endsAt: { request: RegExp; how: () => unknown } | undefined;
 
   readonly #engine: string;
 
@@ -39,7 +39,7 @@ export class EngineProxy {
   /** The engine is there (again). */
   async comeBack(): Promise<void> {
     this.#isFrozen = false;
-    this.#cutAt = undefined;
+    this.#endsAt = undefined;
     this.#dropAll();
     if (this.#server.listening) return;
     await new Promise<void>((resolve) => this.#server.listen(this.path, resolve));
@@ -54,7 +54,12 @@ export class EngineProxy {
 
   /** The first request that matches, and every one after it, finds no engine. */
   goAwayAt(request: RegExp): void {
-    this.#cutAt = request;
+    this.#endsAt = { request, how: () => this.goAway() };
+  }
+
+  /** The first request that matches, and whatever is asked after it, never gets there. */
+  freezeAt(request: RegExp): void {
+    this.#endsAt = { request, how: () => this.freeze() };
   }
 
   /** Connections are accepted, and nothing is ever answered, not even what was asked before. */
@@ -77,7 +82,7 @@ export class EngineProxy {
       const [line = ''] = chunk.toString('latin1').split('\r\n', 1);
       if (line.endsWith(' HTTP/1.1')) {
         this.requests.push(line);
-        if (this.#cutAt?.test(line)) return void this.goAway();
+        if (this.#endsAt?.request.test(line)) return void this.#endsAt.how();
       }
       if (!engine.write(chunk)) client.pause();
     });

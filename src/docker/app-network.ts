@@ -50,8 +50,7 @@ async function isBeingMade(client: EngineClient, name: string, subnet: string): 
   const deadline = performance.now() + creationTimeoutMs;
   for (;;) {
     if (await hasNetwork(client, name, subnet)) return true;
-    const networks = await client.call('listing networks', (docker) => docker.listNetworks());
-    const others = networks.filter((found) => found.Name !== name).flatMap(subnetsOf);
+    const others = (await allNetworks(client)).filter((found) => found.Name !== name).flatMap(subnetsOf);
     if (others.some((taken) => subnetsOverlap(taken, subnet)) || performance.now() > deadline) return false;
     await sleep(50);
   }
@@ -62,9 +61,8 @@ export async function networksOverlapping(
   ipv6Subnet: string,
   except: string,
 ): Promise<NetworkFacts[]> {
-  const networks = await client.call('listing networks', (docker) => docker.listNetworks());
   const found: NetworkFacts[] = [];
-  for (const network of networks) {
+  for (const network of await allNetworks(client)) {
     const subnet = subnetsOf(network).find((each) => ipv6SubnetsOverlap(each, ipv6Subnet));
     if (subnet === undefined || network.Name === except) continue;
     const containers = await client.call('listing containers', (docker, abortSignal) =>
@@ -94,8 +92,11 @@ export async function describeNetworks(client: EngineClient, label: string): Pro
 }
 
 export async function takenSubnets(client: EngineClient): Promise<string[]> {
-  const networks = await client.call('listing networks', (docker) => docker.listNetworks());
-  return networks.flatMap(subnetsOf);
+  return (await allNetworks(client)).flatMap(subnetsOf);
+}
+
+function allNetworks(client: EngineClient): Promise<NetworkInspectInfo[]> {
+  return client.call('listing networks', (docker) => docker.listNetworks());
 }
 
 export function subnetsOf({ IPAM }: NetworkInspectInfo): string[] {

@@ -22,7 +22,8 @@ export async function startGit(context: ServerContext): Promise<GitPart> {
   const { config, paths, hasty, stores, queue, events, logs, metrics, logger, recordAudit } = context;
   const { apps, deployments, releases } = stores;
   const repositories = new Repositories(paths.repositories);
-  await repositories.removeUnused(async (app) => (await apps.get(app)) !== undefined);
+  const appExists = async (app: AppName): Promise<boolean> => (await apps.get(app)) !== undefined;
+  await repositories.removeUnused(appExists);
   const killedGit = new KilledGit(repositories, logger);
   await killedGit.clearUp();
   const branches = new BranchKeeper({ repositories, apps, deployments, logger });
@@ -51,7 +52,7 @@ export async function startGit(context: ServerContext): Promise<GitPart> {
     addressOf: context.addressOf,
     recordAudit,
     may: (account, app, action) => (action === 'read' ? canRead : canDeploy)(account, app),
-    appExists: async (app) => (await orTold(apps.get(app))) !== undefined,
+    appExists: (app) => orTold(appExists(app)),
     ensureReady: (app) => orTold(ensureReady(app)),
   });
   const receive = receivePushes({

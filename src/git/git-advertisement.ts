@@ -5,6 +5,7 @@ import { GitRefusal } from './git-refusal.ts';
 import { GitReply } from './git-reply.ts';
 import type { GitService } from './git-route.ts';
 import { requestDouble, responseDouble } from './package-doubles.ts';
+import { flushPacket, packet } from './pkt-line.ts';
 
 export type Advertisement = {
   app: AppName;
@@ -23,7 +24,7 @@ export async function advertise(
   const request = requestDouble('GET', `/${app}.git/info/refs?service=git-${service}`);
   const response = responseDouble();
   // The package writes this itself, before it knows whether git has anything to say.
-  const preamble = Buffer.from(`${packet(`# service=git-${service}\n`)}0000`);
+  const preamble = Buffer.from(packet(`# service=git-${service}\n`) + flushPacket);
   const reply = new GitReply(res, `application/x-git-${service}-advertisement`, stallMs);
 
   const hasEnded = new Promise<void>((resolve) => {
@@ -53,8 +54,4 @@ export async function advertise(
     throw new GitRefusal(500, `the repository of "${app}" cannot be read; the server's log says why`);
   }
   reply.end();
-}
-
-function packet(text: string): string {
-  return (text.length + 4).toString(16).padStart(4, '0') + text;
 }

@@ -14,6 +14,7 @@ import { type ExchangeLimits, GitExchange } from './git-exchange.ts';
 import { GitRefusal, sendRefusal } from './git-refusal.ts';
 import { type GitRoute, parseGitRoute } from './git-route.ts';
 import type { PushRegistry } from './push-registry.ts';
+import { refusePush } from './refused-push.ts';
 import type { Repositories } from './repositories.ts';
 import { type Release, TransferSlots } from './transfer-slots.ts';
 
@@ -112,7 +113,7 @@ export class GitEndpoint {
     res.on('error', () => {});
     // A build may be silent for as long as it likes.
     req.socket.setTimeout(0);
-    this.#serve(req, res).catch((error: unknown) => sendRefusal(req, res, this.#refusalFor(error)));
+    void this.#serve(req, res).catch((error: unknown) => this.#refuse(req, res, this.#refusalFor(error)));
   }
 
   /** Waits a moment for running transfers, then cuts them off. Close the HookSocket first: it ends pushes politely. */
@@ -231,6 +232,13 @@ export class GitEndpoint {
     const run = exchange.run();
     this.#exchanges.set(exchange, run);
     await run.finally(() => this.#exchanges.delete(exchange));
+  }
+
+  async #refuse(req: IncomingMessage, res: ServerResponse, refusal: GitRefusal): Promise<void> {
+    const isPush = req.method === 'POST' && parseGitRoute(req.url ?? '')?.service === 'receive-pack';
+    // What the pusher can mend is told by its status: git asks for other credentials, say.
+    if (isPush && refusal.status >= 500) await refusePush(req, res, refusal, this.#limits);
+    else sendRefusal(req, res, refusal);
   }
 
   #refusalFor(error: unknown): GitRefusal {

@@ -1,4 +1,5 @@
 import { safeText } from '../domain/safe-text.ts';
+import { flushPacket, fromUtf8, packet, readSection, toUtf8 } from './pkt-line.ts';
 import type { RefReport, RefUpdate } from './push.ts';
 
 export type HookRequest = {
@@ -40,10 +41,8 @@ export function printFrame(line: string): Buffer {
 
 /** The verdict, as the hook expects it and git after it. A ref that nobody decided about is refused. */
 export function reportFrame(request: HookRequest, reports: readonly RefReport[]): Buffer {
-  const packets = reportPackets(request, reports).map(
-    (text) => `${(text.length + 4).toString(16).padStart(4, '0')}${text}`,
-  );
-  return frame('1', Buffer.from(`${packets.join('')}0000`, 'latin1'));
+  const packets = reportPackets(request, reports).map(packet);
+  return frame('1', Buffer.from(packets.join('') + flushPacket, 'latin1'));
 }
 
 /** The answer to git, packet by packet, as latin1 text. */
@@ -71,35 +70,14 @@ function packetsOf(report: RefReport): string[] {
   }
 }
 
-/** The packets up to the next flush packet; `undefined` when it has not arrived. */
-function readSection(text: string, start: number): { packets: string[]; end: number } | undefined {
-  const packets: string[] = [];
-  let at = start;
-  while (at + 4 <= text.length) {
-    const length = Number.parseInt(text.slice(at, at + 4), 16);
-    if (length === 0) return { packets, end: at + 4 };
-    if (!(length >= 4)) throw new Error('the hook sent no packets');
-    packets.push(text.slice(at + 4, at + length));
-    at += length;
-  }
-  return undefined;
-}
-
-function parseCommand(packet: string): RefUpdate {
-  const [, oldSha, newSha, ref] = /^([0-9a-f]+) ([0-9a-f]+) ([^]*?)\n?$/.exec(packet) ?? [];
+/** One "old new ref", the name byte for byte as latin1 text. Throws on anything else. */
+export function parseCommand(text: string): RefUpdate {
+  const [, oldSha, newSha, ref] = /^([0-9a-f]+) ([0-9a-f]+) ([^]*?)\n?$/.exec(text) ?? [];
   if (oldSha === undefined || newSha === undefined || ref === undefined)
-    throw new Error('the hook sent no command of git');
+    throw new Error('this is no command of git');
   return { ref, oldSha, newSha };
 }
 
 function frame(to: '1' | '2', bytes: Buffer): Buffer {
   return Buffer.concat([Buffer.from(to + bytes.length.toString(16).padStart(8, '0')), bytes]);
-}
-
-function toUtf8(latin1: string): string {
-  return Buffer.from(latin1, 'latin1').toString('utf8');
-}
-
-function fromUtf8(text: string): string {
-  return Buffer.from(text, 'utf8').toString('latin1');
 }

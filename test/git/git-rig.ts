@@ -29,7 +29,11 @@ export async function startGitRig({ limits, maxPushBytes = 512 * 1024 * 1024 }: 
   const pushes = new PushRegistry();
   const apps = new Set<string>();
   const received: Push[] = [];
-  const script = { receivePush: acceptAll as ReceivePush, ensureReady: async () => {} };
+  const script = {
+    receivePush: acceptAll as ReceivePush,
+    ensureReady: async () => {},
+    authenticated: () => {},
+  };
   const logger = createLogger(process.env.GIT_RIG_LOG ?? 'silent', 'git');
 
   const hookSocket = new HookSocket({
@@ -50,6 +54,7 @@ export async function startGitRig({ limits, maxPushBytes = 512 * 1024 * 1024 }: 
     onPushed: () => {},
     logger,
     authenticate: async (credentials) => {
+      script.authenticated();
       const account = credentials && accountOf(credentials.user);
       if (credentials?.password === 'right' && account) return account;
       if (credentials?.password === 'often')

@@ -1,7 +1,8 @@
 import { connect } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { gzipSync } from 'node:zlib';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { UserError } from '../../src/errors.ts';
 import { temporaryRepository } from '../support/git.ts';
 import { type GitRig, serverProcesses, startGitRig, until, untilServerIsIdle } from './git-rig.ts';
 
@@ -237,6 +238,74 @@ describe('a body that is not what it says', () => {
   it('bad chunks', async () => {
     const answer = await rig.raw(head('receive-pack', 'Transfer-Encoding: chunked'), '4\r\n0000\r\nzz\r\n');
     expect(answer).toMatch(/^(HTTP\/1.1 400 |$)/);
+  });
+});
+
+describe('a push that nobody can decide about now', () => {
+  const refusal = 'the deploy queue is unavailable\nhint: try again in a minute\n';
+  beforeEach(() => {
+    rig.script.authenticated = () => {
+      throw new UserError('QUEUE_UNAVAILABLE', 'the deploy queue is unavailable', 'try again in a minute');
+    };
+  });
+  afterEach(() => {
+    rig.script.authenticated = () => {};
+  });
+
+  it('is answered with a report, ref by ref, and packed', async () => {
+    const report = `unpack ok\n${packet('ng refs/heads/x the deploy queue is unavailable\n')}0000`;
+    const body = pushBody('refs/heads/x');
+    expect(await (await post('receive-pack', body)).text()).toBe(`000e${report}`);
+    const packed = await post('receive-pack', gzipSync(body), { 'Content-Encoding': 'gzip' });
+    expect(await packed.text()).toBe(`000e${report}`);
+  });
+
+  it('of thousands of refs is told about each', async () => {
+    const refs = Array.from({ length: 3000 }, (_, index) => `refs/heads/one-of-many-${index}`);
+    const commands = refs.map((ref) => `${'0'.repeat(40)} ${sha} ${ref}`);
+    commands[0] += '\0report-status-v2 side-band-64k';
+    const answer = await (await post('receive-pack', `${commands.map(packet).join('')}0000`)).text();
+    expect(answer.slice(4, 33)).toBe('\x02hint: try again in a minute\n');
+    const bands: string[] = [];
+    for (let at = 0; at < answer.length; ) {
+      const length = Number.parseInt(answer.slice(at, at + 4), 16);
+      bands.push(answer.slice(at + 4, at + length));
+      at += length || 4;
+    }
+    const report = bands.filter((band) => band.startsWith('\x01')).map((band) => band.slice(1));
+    expect(report.join('').match(/ng refs\/heads\/one-of-many-\d+ the deploy/g)).toHaveLength(3000);
+    expect(report.join('').endsWith('0000')).toBe(true);
+    expect(bands.at(-1)).toBe('');
+  });
+
+  it.each([
+    ['no packets', 'this is not git', {}],
+    ['no command', `${packet('delete everything')}0000`, {}],
+    ['no end', packet(`${'0'.repeat(40)} ${'1'.repeat(40)} refs/heads/x\0report-status`), {}],
+    ['nothing that takes a report', `${packet(`${'0'.repeat(40)} ${'1'.repeat(40)} refs/heads/x`)}0000`, {}],
+    ['no gzip', 'this is no gzip', { 'Content-Encoding': 'gzip' }],
+    ['an encoding nobody knows', '0000', { 'Content-Encoding': 'br' }],
+    ['more commands than anybody has', packet(`${'0'.repeat(40)} ${'1'.repeat(40)} x`).repeat(12_000), {}],
+  ])('with %s gets the sentence alone', async (_name, body, headers) => {
+    const answer = await post('receive-pack', body, headers);
+    expect(answer.status).toBe(503);
+    expect(await answer.text()).toBe(refusal);
+  });
+
+  it('that stops coming gets the sentence, too', async () => {
+    const answer = await rig.raw(head('receive-pack', 'Content-Length: 1000'), '00');
+    expect(answer).toMatch(/^HTTP\/1.1 503 [^]*the deploy queue is unavailable/);
+  });
+
+  it('that breaks off leaves nothing', async () => {
+    const before = rig.received.length;
+    const socket = connect(rig.port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(head('receive-pack', 'Content-Length: 1000'));
+    socket.write('00');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    socket.destroy();
+    expect(rig.received.length).toBe(before);
   });
 });
 

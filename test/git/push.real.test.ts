@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +29,7 @@ beforeEach(() => {
   rig.received.length = 0;
   rig.script.receivePush = acceptAll;
   rig.script.ensureReady = async () => {};
+  rig.script.authenticated = () => {};
 });
 afterEach(() => untilServerIsIdle(rig));
 
@@ -490,6 +492,56 @@ describe('when something is missing', () => {
     expect(result.stderr).toContain('remote: hint: try again in a minute');
     expect(result.stderr).not.toContain('Everything up-to-date');
     expect(await refsOnServer()).toContain('refs/heads/main');
+  });
+
+  /** Lets git ask what there is, and fails what it sends then. */
+  function failUploads(): void {
+    let isAnswered = false;
+    rig.script.ensureReady = async () => {
+      isAnswered = true;
+    };
+    rig.script.authenticated = () => {
+      if (isAnswered)
+        throw new UserError('QUEUE_UNAVAILABLE', 'the deploy queue is unavailable', 'try again in a minute');
+    };
+  }
+
+  const refusal =
+    /^remote: hint: try again in a minute *\n(?:remote: *\n)*To [^]* \(the deploy queue is unavailable\)\n/m;
+
+  it('no queue once git sends the push: every ref is refused with the reason', async () => {
+    await using repo = await temporaryRepository({ a: '1' });
+    await repo.push(rig.url(app));
+    await repo.commit({ a: '2' });
+    failUploads();
+    const result = await repo.push(rig.url(app), ['main', 'main:straße']);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(refusal);
+    expect(result.stderr).toMatch(/! \[remote rejected\] main -> main \(the deploy queue is unavailable\)/);
+    expect(result.stderr).toMatch(/! \[remote rejected\] main -> straße \(the deploy queue is unavailable\)/);
+    rig.script.authenticated = () => {};
+    expect(await refsOnServer()).not.toContain('refs/heads/straße');
+  });
+
+  it('no queue for a push so large that git asks with an empty one before', async () => {
+    await using repo = await temporaryRepository({ a: '1' });
+    await repo.push(rig.url(app));
+    await repo.commit({ large: randomBytes(3 * 1024 * 1024).toString('base64') });
+    failUploads();
+    const large = await repo.push(rig.url(app), 'main');
+    expect(large.code).toBe(1);
+    expect(large.stderr).toMatch(refusal);
+  });
+
+  it('no queue for a push from a shallow clone', async () => {
+    await using repo = await temporaryRepository({ a: '1' });
+    await using shallow = await temporaryRepository({ a: '1' });
+    await repo.commit({ a: '2' });
+    failUploads();
+    await shallow.git('fetch', '--depth=1', `file://${repo.path}`, 'main');
+    const result = await shallow.push(rig.url(app), 'FETCH_HEAD:refs/heads/other');
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(refusal);
   });
 
   it('no decision about a ref refuses it', async () => {

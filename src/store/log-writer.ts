@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { LogLine } from '../domain/log-line.ts';
 import { encodeLine } from './log-codec.ts';
@@ -14,7 +15,7 @@ const defaultLogLimits: LogLimits = {
 const pendingLimit = 64 * 1024;
 
 /**
- * Writes the log of one deployment or task. A line is sent at once when nothing is on its way, else with the next batch.
+ * Writes the log of one deployment or task. A line is sent at once, with what is said beside it, when nothing is on its way, else with the next batch.
  * Output of the app is kept up to a limit, then only its tail: between the two stands one line that says how much is missing.
  */
 export class LogWriter {
@@ -85,20 +86,23 @@ export class LogWriter {
   }
 
   #start(): Promise<void> {
-    const batch = this.#pending;
-    this.#pending = '';
-    this.#batches += 1;
-    this.#sending = this.#redis
-      .eval(appendScript, 2, ...this.#keys, this.#fence, batch, `${this.#fence}.${this.#batches}`)
-      .then(
-        () => {},
-        () => {}, // a log that cannot be written must not fail the deployment; the lease notices a dead Redis
-      )
+    // Each batch is one write to a disk that others wait for: what is said in one turn of the event loop goes together.
+    this.#sending = nextTurn()
+      .then(() => this.#sendBatch())
+      .catch(() => {}) // a log that cannot be written must not fail the deployment; the lease notices a dead Redis
       .then(() => {
         this.#sending = undefined;
         if (this.#pending !== '') void this.#start();
       });
     return this.#sending;
+  }
+
+  async #sendBatch(): Promise<void> {
+    const batch = this.#pending;
+    this.#pending = '';
+    this.#batches += 1;
+    const id = `${this.#fence}.${this.#batches}`;
+    await this.#redis.eval(appendScript, 2, ...this.#keys, this.#fence, batch, id);
   }
 
   /** As it is: of a flood hardly a line is ever shown, so the work for showing one waits until then. */

@@ -26,8 +26,8 @@ const allowed: Record<string, { values: string[]; types?: string[] }> = {
   backup: { values: ['domain'], types: ['store', 'git'] },
   api: { values: ['domain'], types: ['store', 'access', 'health'] },
   server: { values: [], types: ['access'] },
-  doctor: { values: ['domain', 'docker', 'store', 'router', 'deploy'], types: ['api/contract.ts'] },
-  commands: { values: ['domain'], types: ['api/contract.ts'] },
+  doctor: { values: ['domain', 'docker', 'store', 'router', 'deploy'], types: ['api/contract'] },
+  commands: { values: ['domain'], types: ['api/contract'] },
   cli: { values: [], types: ['commands'] },
 };
 

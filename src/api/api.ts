@@ -14,7 +14,7 @@ import { type AppLogRoutesDeps, appLogRoutes } from './app-log-routes.ts';
 import { type AppRoutesDeps, appRoutes } from './app-routes.ts';
 import { type AuditRoutesDeps, auditChanges, auditRoutes } from './audit-routes.ts';
 import { connectionRoutes } from './connection-routes.ts';
-import { type problemShape, problemType } from './contract.ts';
+import { type problemShape, problemType } from './contract/server.ts';
 import { type DeploymentRoutesDeps, deploymentRoutes } from './deployment-routes.ts';
 import { type DomainRoutesDeps, domainRoutes } from './domain-routes.ts';
 import { type HealthRoutesDeps, healthRoutes, probeRoutes } from './health-routes.ts';

@@ -7,7 +7,7 @@ import { problemWithEnvName, problemWithEnvValue } from '../domain/env.ts';
 import { UserError } from '../errors.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
-import { appShape, appsShape, envChangeShape, envShape } from './contract.ts';
+import { appShape, appsShape, envChangeShape, envShape } from './contract/apps.ts';
 import { pageOf, pageQuery } from './paging.ts';
 import { appNotFound } from './rights.ts';
 

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { describeBody, type RecordAudit } from '../domain/audit.ts';
 import { safeText } from '../domain/safe-text.ts';
 import type { AuditLog } from '../store/audit-log.ts';
-import { auditShape } from './contract.ts';
+import { auditShape } from './contract/accounts.ts';
 import { linkNext, pageQuery } from './paging.ts';
 
 export type AuditRoutesDeps = { audit: AuditLog };

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { connectionCheckShape } from './contract.ts';
+import { connectionCheckShape } from './contract/server.ts';
 
 const lines = 4;
 const pauseMs = 250;

@@ -14,7 +14,7 @@ import {
   deploymentShape,
   deploymentsShape,
   newDeploymentShape,
-} from './contract.ts';
+} from './contract/deployments.ts';
 import { changed } from './option-routes.ts';
 import { linkNext, pageQuery } from './paging.ts';
 import { describeEnvChanges, describeImage } from './release-routes.ts';

@@ -6,7 +6,7 @@ import { type Domain, hostOf, parseDomain } from '../domain/domain.ts';
 import { UserError } from '../errors.ts';
 import type { DomainStore } from '../store/domain-store.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
-import { domainShape, domainsShape } from './contract.ts';
+import { domainShape, domainsShape } from './contract/networks.ts';
 
 export type DomainRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
   domains: DomainStore;

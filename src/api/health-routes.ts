@@ -6,7 +6,7 @@ import type { Metrics } from '../health/metrics.ts';
 import type { Readiness } from '../health/readiness.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
-import { readinessShape, statusShape } from './contract.ts';
+import { readinessShape, statusShape } from './contract/server.ts';
 
 export type HealthRoutesDeps = {
   readiness: () => Promise<Readiness>;

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { UserError } from '../errors.ts';
 import type { InstanceStore } from '../store/instance-store.ts';
 import { type AppRoutesDeps, appParams, requireApp, stateOf } from './app-routes.ts';
-import { instancesShape } from './contract.ts';
+import { instancesShape } from './contract/apps.ts';
 
 export type InstanceRoutesDeps = Pick<AppRoutesDeps, 'apps'> & { instances: InstanceStore };
 

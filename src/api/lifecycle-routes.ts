@@ -7,7 +7,7 @@ import type { AppDeletions } from '../store/app-deletions.ts';
 import type { DeploymentStore } from '../store/deployment-store.ts';
 import type { TaskStore } from '../store/task-store.ts';
 import { type AppRoutesDeps, appParams, requireApp, stateOf } from './app-routes.ts';
-import { deletedShape, startShape, stopShape } from './contract.ts';
+import { deletedShape, startShape, stopShape } from './contract/apps.ts';
 import type { DeploymentRoutesDeps } from './deployment-routes.ts';
 
 export type LifecycleRoutesDeps = Pick<AppRoutesDeps, 'apps'> &

@@ -6,7 +6,7 @@ import { type NetworkPolicy, parsePorts, portsText } from '../domain/network-pol
 import { UserError } from '../errors.ts';
 import type { NetworkPolicyStore } from '../store/network-policy-store.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
-import { networkPoliciesShape, networkPolicyChangeShape, networkPolicyShape } from './contract.ts';
+import { networkPoliciesShape, networkPolicyChangeShape, networkPolicyShape } from './contract/networks.ts';
 import { pageOf, pageQuery } from './paging.ts';
 
 export type NetworkPolicyRoutesDeps = Pick<AppRoutesDeps, 'apps'> & { policies: NetworkPolicyStore };

@@ -1,7 +1,7 @@
 import swagger from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
 import { jsonSchemaTransform } from 'fastify-type-provider-zod';
-import { problemShape, problemType } from './contract.ts';
+import { problemShape, problemType } from './contract/server.ts';
 import { rights } from './rights.ts';
 
 /** Describes every route that is registered after it, from the shapes that also check what goes in and out. */

@@ -4,7 +4,7 @@ import { isAdmin } from '../domain/account.ts';
 import { type AppOptions, problemWithAppOptions, smallestMemory } from '../domain/app-options.ts';
 import { UserError } from '../errors.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
-import { appOptionsChangeShape, appOptionsShape } from './contract.ts';
+import { appOptionsChangeShape, appOptionsShape } from './contract/options.ts';
 
 /** What an app is given and how its releases are swapped. */
 export function optionRoutes(deps: Pick<AppRoutesDeps, 'apps'>): FastifyPluginAsyncZod {

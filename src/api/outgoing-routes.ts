@@ -20,7 +20,7 @@ import {
   noticesShape,
   outgoingListShape,
   outgoingShape,
-} from './contract.ts';
+} from './contract/outgoing-webhooks.ts';
 
 export type OutgoingRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {
   outgoing: OutgoingStore;

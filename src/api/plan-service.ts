@@ -12,7 +12,7 @@ import {
 } from '../domain/managed-service.ts';
 import { type Credentials, type Service, type ServiceName, userProvided } from '../domain/service.ts';
 import { UserError } from '../errors.ts';
-import type { newServiceShape, serviceChangeShape } from './contract.ts';
+import type { newServiceShape, serviceChangeShape } from './contract/services.ts';
 
 type Wish = z.infer<typeof newServiceShape>;
 

@@ -7,7 +7,12 @@ import type { ImageSource } from '../domain/image-reference.ts';
 import type { Release } from '../domain/release.ts';
 import type { ReleaseStore } from '../store/release-store.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
-import { type envChangesShape, type releaseShape, releasesShape, rollbackShape } from './contract.ts';
+import {
+  type envChangesShape,
+  type releaseShape,
+  releasesShape,
+  rollbackShape,
+} from './contract/deployments.ts';
 import { pageOf, pageQuery } from './paging.ts';
 
 export type ReleaseRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {

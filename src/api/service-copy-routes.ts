@@ -7,7 +7,7 @@ import { z } from 'zod';
 import type { ManagedService, ServiceCopy } from '../domain/managed-service.ts';
 import type { Service } from '../domain/service.ts';
 import { UserError } from '../errors.ts';
-import { begunCopyShape } from './contract.ts';
+import { begunCopyShape } from './contract/services.ts';
 import { receiveArchive } from './receive-archive.ts';
 import { refuseCopied, requireService, type ServiceRoutesDeps, serviceParams } from './service-routes.ts';
 

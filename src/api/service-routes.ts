@@ -20,7 +20,7 @@ import {
   serviceDetailShape,
   serviceShape,
   servicesShape,
-} from './contract.ts';
+} from './contract/services.ts';
 import { pageOf, pageQuery } from './paging.ts';
 import { changeManaged, planService } from './plan-service.ts';
 

@@ -11,16 +11,15 @@ import type { ReleaseStore } from '../store/release-store.ts';
 import type { TaskStore } from '../store/task-store.ts';
 import type { TerminalChannels } from '../store/terminal-channel.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
+import { acceptedShape, cancelShape } from './contract/deployments.ts';
 import {
-  acceptedShape,
-  cancelShape,
   cronShape,
   execShape,
   newTaskShape,
   taskShape,
   tasksShape,
   terminalMessageShape,
-} from './contract.ts';
+} from './contract/tasks.ts';
 import { pageOf, pageQuery } from './paging.ts';
 import { sendLog } from './send-log.ts';
 import { sendTerminal } from './send-terminal.ts';

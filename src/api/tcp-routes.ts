@@ -5,7 +5,7 @@ import type { App } from '../domain/app.ts';
 import { UserError } from '../errors.ts';
 import type { PortRange, TcpPortStore } from '../store/tcp-port-store.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
-import { tcpListShape, tcpShape } from './contract.ts';
+import { tcpListShape, tcpShape } from './contract/networks.ts';
 import { pageOf, pageQuery } from './paging.ts';
 
 export type TcpRoutesDeps = Pick<AppRoutesDeps, 'apps'> & {

@@ -4,7 +4,13 @@ import { isAdmin, parseScope } from '../domain/account.ts';
 import { parseExpiry, problemWithTokenName, type Token } from '../domain/token.ts';
 import { UserError } from '../errors.ts';
 import type { TokenStore } from '../store/token-store.ts';
-import { madeTokenShape, newTokenShape, type tokenShape, tokensShape, whoamiShape } from './contract.ts';
+import {
+  madeTokenShape,
+  newTokenShape,
+  type tokenShape,
+  tokensShape,
+  whoamiShape,
+} from './contract/accounts.ts';
 import { pageOf, pageQuery } from './paging.ts';
 
 export type TokenRoutesDeps = { tokens: TokenStore };

@@ -10,7 +10,7 @@ import {
 import { UserError } from '../errors.ts';
 import type { VolumeStore } from '../store/volume-store.ts';
 import { type AppRoutesDeps, appParams, requireApp } from './app-routes.ts';
-import { volumeShape, volumesShape } from './contract.ts';
+import { volumeShape, volumesShape } from './contract/options.ts';
 
 export type VolumeRoutesDeps = Pick<AppRoutesDeps, 'apps'> & { volumes: VolumeStore };
 

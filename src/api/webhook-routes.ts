@@ -26,7 +26,7 @@ import {
   webhookShape as shownWebhookShape,
   webhookChangeShape,
   type webhookShape,
-} from './contract.ts';
+} from './contract/webhooks.ts';
 
 type DeliveryAnswer = { status: 200 | 202 | 400 | 401 | 404; body: z.infer<typeof deliveryAnswerShape> };
 

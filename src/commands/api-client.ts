@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
-import type { problemShape } from '../api/contract.ts';
+import type { problemShape } from '../api/contract/server.ts';
 import { dataPaths, readConfig } from '../config.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 import { parseRemote, remoteUrl } from './git-settings.ts';

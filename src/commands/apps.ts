@@ -1,4 +1,4 @@
-import type { appShape, appsShape } from '../api/contract.ts';
+import type { appShape, appsShape } from '../api/contract/apps.ts';
 import { parseAppName } from '../domain/app.ts';
 import { call, collect } from './api-client.ts';
 import { printJson, printTable } from './print.ts';

@@ -1,4 +1,4 @@
-import type { auditShape } from '../api/contract.ts';
+import type { auditShape } from '../api/contract/accounts.ts';
 import { collect } from './api-client.ts';
 import { UsageError } from './exit-code.ts';
 import { printJson, printTable } from './print.ts';

@@ -1,4 +1,4 @@
-import type { cronShape } from '../api/contract.ts';
+import type { cronShape } from '../api/contract/tasks.ts';
 import { appName, call } from './api-client.ts';
 import { printJson, printTable } from './print.ts';
 

@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { appShape, volumesShape } from '../api/contract.ts';
+import type { appShape } from '../api/contract/apps.ts';
+import type { volumesShape } from '../api/contract/options.ts';
 import { call, readPatiently, request } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 

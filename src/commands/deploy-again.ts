@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { acceptedShape, rollbackShape } from '../api/contract.ts';
+import type { acceptedShape, rollbackShape } from '../api/contract/deployments.ts';
 import { appName, call, oneOf } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';
 import { connectionBroke, showLog } from './logs.ts';

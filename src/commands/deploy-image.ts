@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { acceptedShape } from '../api/contract.ts';
+import type { acceptedShape } from '../api/contract/deployments.ts';
 import { parseImageReference } from '../domain/image-reference.ts';
 import { appName, call, oneOf } from './api-client.ts';
 import { followDeploy } from './deploy-again.ts';

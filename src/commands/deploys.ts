@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
-import type { cancelShape, deploymentShape, deploymentsShape } from '../api/contract.ts';
+import type { cancelShape, deploymentShape, deploymentsShape } from '../api/contract/deployments.ts';
 import { shortSha } from '../domain/app.ts';
 import { showEnvChanges } from '../domain/env-changes.ts';
 import { showImageSource } from '../domain/image-reference.ts';

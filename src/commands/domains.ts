@@ -1,4 +1,4 @@
-import type { domainShape, domainsShape } from '../api/contract.ts';
+import type { domainShape, domainsShape } from '../api/contract/networks.ts';
 import { isInternal } from '../domain/domain.ts';
 import { appName, call, request } from './api-client.ts';
 import { printJson } from './print.ts';

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { envShape } from '../api/contract.ts';
+import type { envShape } from '../api/contract/apps.ts';
 import { envChanges, showEnvChanges } from '../domain/env-changes.ts';
 import { formatExpert, parseEnvImport } from '../domain/env-import.ts';
 import { safeText } from '../domain/safe-text.ts';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import type { z } from 'zod';
-import type { envShape } from '../api/contract.ts';
+import type { envShape } from '../api/contract/apps.ts';
 import { problemWithEnvName } from '../domain/env.ts';
 import { formatExpert, parseEnvImport } from '../domain/env-import.ts';
 import { appName, ask, call, findServer, request } from './api-client.ts';

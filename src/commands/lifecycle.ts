@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { appShape, startShape, stopShape } from '../api/contract.ts';
+import type { appShape, startShape, stopShape } from '../api/contract/apps.ts';
 import { appName, call, oneOf } from './api-client.ts';
 import { followDeploy } from './deploy-again.ts';
 

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { whoamiShape } from '../api/contract.ts';
+import type { whoamiShape } from '../api/contract/accounts.ts';
 import { ask, findServer } from './api-client.ts';
 import { UsageError } from './exit-code.ts';
 import { parseRemote, remoteUrl, stopBeingCredentialHelper, useAsCredentialHelper } from './git-settings.ts';

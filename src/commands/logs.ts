@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
-import type { deploymentsShape } from '../api/contract.ts';
+import type { deploymentsShape } from '../api/contract/deployments.ts';
 import { type LogLine, renderLogLine } from '../domain/log-line.ts';
 import { appName, call, request } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';

@@ -1,4 +1,4 @@
-import type { domainsShape, networkPoliciesShape, networkPolicyShape } from '../api/contract.ts';
+import type { domainsShape, networkPoliciesShape, networkPolicyShape } from '../api/contract/networks.ts';
 import { isInternal } from '../domain/domain.ts';
 import { defaultPort, portsText } from '../domain/network-policy.ts';
 import { appName, call, collect, request } from './api-client.ts';

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { appOptionsChangeShape, appOptionsShape } from '../api/contract.ts';
+import type { appOptionsChangeShape, appOptionsShape } from '../api/contract/options.ts';
 import { parseExtraHost, parseMemory, showMemory } from '../domain/app-options.ts';
 import { appName, call } from './api-client.ts';
 import { UsageError } from './exit-code.ts';

@@ -1,4 +1,4 @@
-import type { instancesShape } from '../api/contract.ts';
+import type { instancesShape } from '../api/contract/apps.ts';
 import { showMemory } from '../domain/app-options.ts';
 import { appName, call } from './api-client.ts';
 import { printJson, printTable } from './print.ts';

@@ -1,7 +1,9 @@
 import { open } from 'node:fs/promises';
 import { parse } from 'yaml';
 import type { z } from 'zod';
-import type { acceptedShape, appOptionsShape, envShape } from '../api/contract.ts';
+import type { envShape } from '../api/contract/apps.ts';
+import type { acceptedShape } from '../api/contract/deployments.ts';
+import type { appOptionsShape } from '../api/contract/options.ts';
 import { type ManifestApp, readManifest } from '../domain/cf-manifest.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { messageOf } from '../errors.ts';

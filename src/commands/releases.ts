@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { releaseShape, releasesShape } from '../api/contract.ts';
+import type { releaseShape, releasesShape } from '../api/contract/deployments.ts';
 import { showEnvChanges } from '../domain/env-changes.ts';
 import { appName, collect } from './api-client.ts';
 import { sourceHead, sourceOf } from './deploys.ts';

@@ -1,7 +1,8 @@
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import type { acceptedShape, cancelShape, taskShape, tasksShape } from '../api/contract.ts';
+import type { acceptedShape, cancelShape } from '../api/contract/deployments.ts';
+import type { taskShape, tasksShape } from '../api/contract/tasks.ts';
 import { parseMemory, showMemory } from '../domain/app-options.ts';
 import type { LogLine } from '../domain/log-line.ts';
 import { appName, call, oneOf, readPatiently, request } from './api-client.ts';

@@ -11,7 +11,7 @@ import type {
   serviceDetailShape,
   serviceShape,
   servicesShape,
-} from '../api/contract.ts';
+} from '../api/contract/services.ts';
 import { showMemory } from '../domain/app-options.ts';
 import { showBytes } from '../domain/bytes.ts';
 import { safeText } from '../domain/safe-text.ts';

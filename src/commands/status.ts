@@ -1,4 +1,5 @@
-import type { readinessShape, statusShape, whoamiShape } from '../api/contract.ts';
+import type { whoamiShape } from '../api/contract/accounts.ts';
+import type { readinessShape, statusShape } from '../api/contract/server.ts';
 import { safeText } from '../domain/safe-text.ts';
 import { call, findServer } from './api-client.ts';
 import { printJson } from './print.ts';

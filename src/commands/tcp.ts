@@ -1,4 +1,4 @@
-import type { tcpListShape, tcpShape } from '../api/contract.ts';
+import type { tcpListShape, tcpShape } from '../api/contract/networks.ts';
 import { appName, call, collect, request } from './api-client.ts';
 import { printJson, printTable } from './print.ts';
 

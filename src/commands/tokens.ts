@@ -1,4 +1,4 @@
-import type { madeTokenShape, tokensShape, whoamiShape } from '../api/contract.ts';
+import type { madeTokenShape, tokensShape, whoamiShape } from '../api/contract/accounts.ts';
 import { call, collect, request } from './api-client.ts';
 import { printJson, printTable } from './print.ts';
 

@@ -1,4 +1,4 @@
-import type { volumesShape } from '../api/contract.ts';
+import type { volumesShape } from '../api/contract/options.ts';
 import { call } from './api-client.ts';
 import { UsageError } from './exit-code.ts';
 import { printJson, printTable } from './print.ts';

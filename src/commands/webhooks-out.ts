@@ -5,7 +5,7 @@ import type {
   noticesShape,
   outgoingListShape,
   outgoingShape,
-} from '../api/contract.ts';
+} from '../api/contract/outgoing-webhooks.ts';
 import { appName, call, request } from './api-client.ts';
 import { UsageError } from './exit-code.ts';
 import { printJson, printTable } from './print.ts';

@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import type { z } from 'zod';
+import type { outgoingListShape } from '../api/contract/outgoing-webhooks.ts';
 import type {
   deliveriesShape,
   deliveryAnswerShape,
   madeWebhookShape,
-  outgoingListShape,
   webhookShape,
-} from '../api/contract.ts';
+} from '../api/contract/webhooks.ts';
 import { imageProviders } from '../domain/webhook.ts';
 import { appName, call, findServer, request } from './api-client.ts';
 import { ApiError, UsageError } from './exit-code.ts';

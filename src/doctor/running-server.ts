@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import type { z } from 'zod';
-import type { problemShape, readinessShape } from '../api/contract.ts';
+import type { problemShape, readinessShape } from '../api/contract/server.ts';
 import { type Config, dataPaths } from '../config.ts';
 import { isInternalAddress } from '../domain/internal-address.ts';
 import { messageOf } from '../errors.ts';

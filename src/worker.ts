@@ -8,6 +8,7 @@ import { type HookHost, probeHookHost } from './deploy/hook-host.ts';
 import { lookAtInstances } from './deploy/look-at-instances.ts';
 import { describeLevel } from './deploy/sandbox-level.ts';
 import { DockerodeEngine } from './docker/dockerode-engine.ts';
+import { makeRoomForNeighbours } from './docker/neighbours.ts';
 import { type AppName, showTrouble } from './domain/app.ts';
 import { labels } from './domain/container.ts';
 import type { Measure } from './domain/measurement.ts';
@@ -83,6 +84,10 @@ export async function startWorker(
       logger.warn({ err }, 'leftovers of a build were not removed; the next build tries again'),
   });
   await engine.check().catch((err: unknown) => logger.error({ err }, 'the Docker engine cannot be used now'));
+  if (!(await makeRoomForNeighbours()))
+    logger.debug(
+      'the limit of neighbours of this machine stays as it is; gantry doctor says when it is too low',
+    );
   const queue = new DeployQueue(connections.patient());
   const taskQueue = new TaskQueue(connections.patient());
   const cron = new CronSchedule(connections.patient());

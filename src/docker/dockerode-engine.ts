@@ -79,6 +79,7 @@ export type EngineFacts = {
   storageFolder: string;
   canLimitMemory: boolean;
   canLimitSwap: boolean;
+  runningContainers: number;
   time: Date;
 };
 
@@ -145,6 +146,7 @@ export class DockerodeEngine implements Engine {
       storageFolder: String(info.DockerRootDir),
       canLimitMemory: info.MemoryLimit === true,
       canLimitSwap: info.SwapLimit === true,
+      runningContainers: Number(info.ContainersRunning),
       time: new Date(Date.parse(String(info.SystemTime)) + ago),
     };
   }

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Config } from '../config.ts';
 import type { DockerodeEngine, EngineFacts } from '../docker/dockerode-engine.ts';
+import { reachableContainers } from '../docker/neighbours.ts';
 import { labels } from '../domain/container.ts';
 import { messageOf } from '../errors.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
@@ -10,9 +11,11 @@ export async function engineFindings(config: Config, engine: DockerodeEngine): P
   try {
     const version = await engine.check();
     const facts = await engine.facts();
+    const reachable = await reachableContainers();
     return [
       ok('docker', `engine ${version} at ${config.dockerSocket}, storage ${facts.storageDriver}`),
       limitsFinding(facts),
+      ...(reachable === undefined ? [] : [neighboursFinding(facts.runningContainers, reachable)]),
       await exposureFinding(config),
     ];
   } catch (error) {
@@ -71,6 +74,18 @@ async function isOpen(port: number): Promise<boolean> {
       .on('error', () => end(false))
       .on('timeout', () => end(false));
   });
+}
+
+/** Beyond what the kernel has room for, a container starts and is never healthy. */
+export function neighboursFinding(running: number, most: number): Finding {
+  const said = `${running} containers run, and the kernel has room to talk to ${most}`;
+  return running <= 0.8 * most
+    ? ok('neighbours', said)
+    : warn(
+        'neighbours',
+        said,
+        'sysctl -w net.ipv4.neigh.default.gc_thresh3=16384  (and the same in /etc/sysctl.d, for the next boot)',
+      );
 }
 
 /** Containers nobody looks after any more. Those of this Gantry's own apps are swept by its worker. */

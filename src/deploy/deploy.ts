@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { LocalImage } from '../docker/engine.ts';
+import type { CronEntry } from '../domain/cron-file.ts';
 import type { DeployOutcome, Problem, Step } from '../domain/deployment.ts';
 import { failpoint } from '../failpoint.ts';
 import { type Attempt, isTask } from './attempt.ts';
@@ -20,6 +22,8 @@ import { reportDrain, switchRoute } from './switch-route.ts';
 import { testImage } from './test-image.ts';
 import { timed } from './timed.ts';
 import { keepForALook } from './troubleshoot.ts';
+
+const headStartMs = 20;
 
 /**
  * Makes a commit or an image live, or says why not. Until the route is switched nothing touches what serves, and a
@@ -48,12 +52,23 @@ export async function deploy(asked: Attempt): Promise<DeployOutcome> {
   if ('problem' in source) return failed('checkout', source.problem);
   await using checkout = source.checkout;
 
-  const place = preparePlace(asked);
+  const isBuilt = checkout !== undefined && asked.deployment.rollbackTo === undefined;
+  const wanted = isBuilt ? await readCron(checkout) : undefined;
+  if (wanted && 'problem' in wanted) return failed('checkout', wanted.problem);
+
+  const place = prepare(asked, wanted?.cron);
   const settled = Promise.allSettled([place]);
   const outcome = await deployInto(asked, checkout, place);
   // Also of one that failed before it was needed: networks that nobody waits for pile up at the engine.
   await settled;
   return outcome;
+}
+
+/** What needs nothing of the image, and is ready long before it is. A build is asked for first: that is what takes long. */
+async function prepare(asked: Attempt, cron: readonly CronEntry[] | undefined): Promise<Place> {
+  if (asked.deployment.image === undefined) await sleep(headStartMs);
+  if (cron) await asked.tools.recordCron(asked, cron);
+  return preparePlace(asked);
 }
 
 /** Once its files are there, while its place is prepared. */
@@ -123,13 +138,8 @@ type Made = { image: LocalImage; attempt: Attempt } | { failure: DeployOutcome }
 
 /** Builds the commit or pulls the image; for a restart and a rollback, the image is the one of the release that is started anew. */
 async function makeImage(attempt: Attempt, checkout: Checkout | undefined): Promise<Made> {
-  const { deployment, settings, tools } = attempt;
+  const { deployment, settings } = attempt;
   const { hooks } = settings;
-  if (checkout && deployment.rollbackTo === undefined) {
-    const wanted = await readCron(checkout);
-    if ('problem' in wanted) return { failure: failed('checkout', wanted.problem) };
-    await tools.recordCron(attempt, wanted.cron);
-  }
   if (deployment.image !== undefined) {
     const reused = await reuseImage(attempt, deployment.image);
     if ('problem' in reused) return { failure: failed('start', reused.problem) };

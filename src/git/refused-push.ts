@@ -27,9 +27,9 @@ export async function refusePush(
   limits: RefusedPushLimits,
 ): Promise<void> {
   try {
-    const asked = await readCommands(req, res, limits);
-    if (asked.refs.length > 0 && !asked.capabilities.has('report-status'))
-      return sendRefusal(req, res, refusal);
+    const asked = await readCommands(req, limits);
+    const canBeTold = asked && (asked.refs.length === 0 || asked.capabilities.has('report-status'));
+    if (!canBeTold) return sendRefusal(req, res, refusal);
     const reply = new GitReply(res, 'application/x-git-receive-pack-result', limits.stallMs);
     if (asked.refs.length > 0) reply.write(Buffer.from(refusalOf(asked, refusal), 'latin1'));
     reply.end();
@@ -54,44 +54,23 @@ function sideband(band: 1 | 2, bytes: string): string {
   return packets;
 }
 
-/** Reads the request to its end: who is still sending does not read. Rejects for what no git sends. */
-function readCommands(req: IncomingMessage, res: ServerResponse, limits: RefusedPushLimits): Promise<Asked> {
-  const body = gitBody(req, 'receive-pack');
-  return new Promise((resolve, reject) => {
-    const fail = (reason: string) => {
-      clearTimeout(idle);
-      reject(new Error(reason));
-    };
-    const idle = setTimeout(fail, limits.bodyIdleMs, 'nothing more came');
-    let text = '';
-    let bytes = 0;
-    let section: ReturnType<typeof readSection>;
-    body.on('data', (chunk: Buffer) => {
+/** Reads the request to its end: who is still sending does not read. `undefined` for what no git sends. */
+async function readCommands(req: IncomingMessage, limits: RefusedPushLimits): Promise<Asked | undefined> {
+  const idle = setTimeout(() => req.destroy(), limits.bodyIdleMs);
+  let text = '';
+  let bytes = 0;
+  try {
+    for await (const chunk of gitBody(req, 'receive-pack') as AsyncIterable<Buffer>) {
       idle.refresh();
       bytes += chunk.length;
-      if (bytes > limits.maxPushBytes) return fail('the push is too large');
-      if (section) return;
-      if (bytes > maxCommandBytes) return fail('the push has too many refs');
-      text += chunk.toString('latin1');
-      try {
-        section = readSection(text, 0);
-      } catch {
-        fail('these are no packets of git');
-      }
-    });
-    body.once('end', () => (section ? settle(section.packets) : fail('the request broke off')));
-    body.once('error', () => fail('the request cannot be unpacked'));
-    res.once('close', () => fail('the client is gone'));
-
-    function settle(packets: readonly string[]): void {
-      clearTimeout(idle);
-      try {
-        resolve(askedFor(packets));
-      } catch (error) {
-        reject(error);
-      }
+      if (bytes > limits.maxPushBytes) throw new Error('the push is too large');
+      if (text.length < maxCommandBytes) text += chunk.toString('latin1');
     }
-  });
+  } finally {
+    clearTimeout(idle);
+  }
+  const commands = readSection(text, 0);
+  return commands && askedFor(commands.packets);
 }
 
 /** The first command carries, after a NUL, what the client understands; a shallow client says first where it ends. */

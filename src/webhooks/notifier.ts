@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { AppName } from '../domain/app.ts';
 import { type Deployment, isFinal } from '../domain/deployment.ts';
 import {
@@ -47,8 +46,6 @@ export type NotifierDeps = {
 type Verdict = { kind: 'delivered' | 'again' | 'never' | 'gone'; text: string; waitMs?: number | undefined };
 
 const lookEveryMs = 1000;
-/** An event often comes when somebody waits for a deployment to go on; a receiver elsewhere can wait for this. */
-const restMs = 250;
 const longestWaitMs = 24 * 3_600_000;
 
 /** Tells the outside what happened to deployments: from the outbox to a notice for each webhook, and from there to its receiver. */
@@ -104,7 +101,6 @@ export class Notifier {
         this.#deps.logger.debug({ reason: messageOf(error) }, 'the outbox waits; Redis may be away');
       }
       await this.#hints.next(lookEveryMs);
-      if (!this.#stopped) await sleep(restMs);
     }
   }
 

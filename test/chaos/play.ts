@@ -104,8 +104,11 @@ export async function play(stage: Stage, scene: Scene, signal: AbortSignal): Pro
   if (broken.length > 0 && deployment) broken.push(await lastOfLog(stage, app, deployment));
   if (!isLive) broken.push(...(await nextDeployment(subject)));
   // A server counts what ended since it started.
-  if (rig.pid === counted.server)
+  if (rig.pid === counted.server) {
     await expect('the metrics count it once', async () => areCounted(rig, counted.deploys, await ours()));
+    if (broken.includes('the metrics count it once'))
+      broken.push(`before: ${shown(counted.deploys)}`, `after: ${shown(await countedDeploys(rig))}`);
+  }
   await visitors?.leave();
   const failures = visitors?.failures ?? [];
   if (failures.length > (fault.outage ?? 0) * perSecond)
@@ -121,6 +124,10 @@ export async function play(stage: Stage, scene: Scene, signal: AbortSignal): Pro
     requests: visitors?.requests ?? 0,
     failed: failures.length,
   };
+}
+
+function shown(counts: ReadonlyMap<string, number>): string {
+  return [...counts].map(([what, count]) => `${what} ${count}`).join(', ');
 }
 
 /** P1, P4: one end, and a failure only where the fault leaves no other way. */

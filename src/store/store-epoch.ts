@@ -39,6 +39,7 @@ export class StoreEpoch {
   #last = 0;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
+  #isStopped = false;
 
   constructor(options: Options) {
     this.#options = options;
@@ -46,16 +47,21 @@ export class StoreEpoch {
 
   start(): void {
     const { everyMs = defaultEveryMs, onTrouble } = this.#options;
-    const advance = (): void => {
-      this.#running = this.#advance().catch(onTrouble);
+    const advance = async (): Promise<void> => {
+      await this.#advance().catch(onTrouble);
+      if (this.#isStopped) return;
+      // Never two at once, however slow the disk is: they write one file.
+      this.#timer = setTimeout(() => {
+        this.#running = advance();
+      }, everyMs);
     };
-    advance();
-    this.#timer = setInterval(advance, everyMs);
+    this.#running = advance();
   }
 
   /** Nothing is lost in an end in order, so the file comes as far as the store. */
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
     await this.#running;
     await this.#advance()
       .then(() => this.#write(this.#last))

@@ -21,8 +21,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** A store that runs, as a server has it. */
-async function running(everyMs = 10) {
+/** A store that runs, as a server has it, but quicker than any disk. */
+async function running(everyMs = 1) {
   const client = redis.connect();
   const paths = dataPaths(folder);
   const id = await checkStoreId(client, paths);

@@ -1,4 +1,5 @@
-/** git's pkt-line format: four hex digits of length, their own four included, and that many bytes (gitprotocol-common). Texts are latin1: a character is a byte. */
+// git's pkt-line format: four hex digits of length, their own four included, and that many bytes (gitprotocol-common).
+// Texts are latin1: a character is a byte.
 
 export const flushPacket = '0000';
 

@@ -15,7 +15,8 @@ const defaultLogLimits: LogLimits = {
 const pendingLimit = 64 * 1024;
 
 /**
- * Writes the log of one deployment or task. A line is sent at once, with what is said beside it, when nothing is on its way, else with the next batch.
+ * Writes the log of one deployment or task. A line is sent at once, with what is said beside it, when nothing is on its
+ * way, else with the next batch.
  * Output of the app is kept up to a limit, then only its tail: between the two stands one line that says how much is missing.
  */
 export class LogWriter {

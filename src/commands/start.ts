@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -102,6 +102,7 @@ class WorkerProcess {
     const log = openSync(this.#logFile, 'a', 0o600);
     // A session of its own: Ctrl-C reaches only us, and we end the worker in order.
     const child = fork(cli, ['worker'], { stdio: ['ignore', log, log, 'ipc'], detached: true });
+    closeSync(log); // it has its own
     this.#child = child;
     const began = performance.now();
     child.on('exit', (code, signal) => {

@@ -60,6 +60,7 @@ const roots = [
 ];
 const everywhere = [
   'atomic-file.ts',
+  'coalesced.ts',
   'config.ts',
   'errors.ts',
   'failpoint.ts',

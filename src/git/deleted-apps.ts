@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Coalesced } from '../coalesced.ts';
 import type { AppName } from '../domain/app.ts';
 import type { Logger } from '../logger.ts';
 import type { AppDeletions } from '../store/app-deletions.ts';
@@ -34,31 +35,31 @@ export class DeletedApps {
   readonly #deps: Deps;
   readonly #stopListening: () => void;
   readonly #timer: NodeJS.Timeout;
-  #running: Promise<void> = Promise.resolve();
+  readonly #looks = new Coalesced(() => this.#look());
 
   constructor(deps: Deps) {
     this.#deps = deps;
     this.#stopListening = deps.events.listen((event) => {
-      if (event.kind === 'emptied') this.#look();
+      if (event.kind === 'emptied') void this.#looks.run();
     });
     // A hint may be lost, and so may the server that heard it.
-    this.#timer = setInterval(() => this.#look(), lookEveryMs);
-    this.#look();
+    this.#timer = setInterval(() => void this.#looks.run(), lookEveryMs);
+    void this.#looks.run();
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#stopListening();
-    await this.#running;
+    await this.#looks.settled();
   }
 
-  #look(): void {
+  async #look(): Promise<void> {
     const { deletions, logger } = this.#deps;
-    this.#running = this.#running
-      .then(async () => {
-        for (const { app, deleteData } of await deletions.emptied()) await this.#remove(app, deleteData);
-      })
-      .catch((err: unknown) => logger.debug({ err }, 'apps could not be deleted; it is tried again'));
+    try {
+      for (const { app, deleteData } of await deletions.emptied()) await this.#remove(app, deleteData);
+    } catch (err) {
+      logger.debug({ err }, 'apps could not be deleted; it is tried again');
+    }
   }
 
   async #remove(app: AppName, deleteData: boolean): Promise<void> {

@@ -1,3 +1,4 @@
+import { Coalesced } from '../coalesced.ts';
 import { type Config, dataPaths } from '../config.ts';
 import {
   type SweepFacts,
@@ -36,7 +37,7 @@ export class Sweeper {
   readonly #facts: SweepFacts;
   /** Apps whose images were not tidied: the engine was away, or the worker died before it came to that. */
   readonly #untidy = new Set<AppName>();
-  #running: Promise<unknown> = Promise.resolve();
+  readonly #sweeps = new Coalesced(() => this.#sweep());
   #stopAsking = (): void => {};
 
   constructor(parts: Parts) {
@@ -69,9 +70,8 @@ export class Sweeper {
   async start(): Promise<void> {
     const { events, stores } = this.#parts;
     for (const { name } of await stores.apps.list()) this.#untidy.add(name);
-    const sweep = (): void => this.sweep();
-    const stopListening = events.listen(({ kind }) => kind === 'drained' && sweep());
-    const timer = setInterval(sweep, sweepEveryMs);
+    const stopListening = events.listen(({ kind }) => kind === 'drained' && this.sweep());
+    const timer = setInterval(() => this.sweep(), sweepEveryMs);
     this.#stopAsking = () => {
       clearInterval(timer);
       stopListening();
@@ -81,33 +81,39 @@ export class Sweeper {
   /** Ends only when the last sweep has. */
   async stop(): Promise<void> {
     this.#stopAsking();
-    await this.#running;
+    await this.#sweeps.settled();
   }
 
-  /** After those that were asked for before. */
   sweep(): void {
-    const { engine, measure, logger } = this.#parts;
-    const facts = this.#facts;
-    const measureRoom = async (): Promise<void> => {
-      const images = await imageSpace(engine);
-      if (images) measure({ name: 'disk_free_bytes', label: 'images', value: images.bytes });
-    };
-    this.#running = this.#running
-      .then(measureRoom)
-      // On a disk that is read-only nothing goes, but what is on the engine does.
-      .then(() => sweepCheckouts(facts).catch((err: unknown) => logger.debug({ err }, 'checkouts stay')))
-      .then(() => sweepContainers(facts))
-      .then(() => sweepVolumes(facts))
-      .then(() => sweepNetworks(facts))
-      .then(() => Promise.all([...this.#untidy].map((app) => this.#tidy(app))))
-      .catch((err: unknown) => logger.debug({ err }, 'sweep failed'));
+    void this.#sweeps.run();
   }
 
   /** Also the images and timed tasks of an app of which a deployment has ended. Resolves when all of it is done. */
   async sweepAfter(app: AppName): Promise<void> {
     this.#untidy.add(app);
-    this.sweep();
-    await this.#running;
+    await this.#sweeps.run();
+  }
+
+  async #sweep(): Promise<void> {
+    const { logger } = this.#parts;
+    const facts = this.#facts;
+    try {
+      await this.#measureRoom();
+      // On a disk that is read-only nothing goes, but what is on the engine does.
+      await sweepCheckouts(facts).catch((err: unknown) => logger.debug({ err }, 'checkouts stay'));
+      await sweepContainers(facts);
+      await sweepVolumes(facts);
+      await sweepNetworks(facts);
+      await Promise.all([...this.#untidy].map((app) => this.#tidy(app)));
+    } catch (err) {
+      logger.debug({ err }, 'sweep failed');
+    }
+  }
+
+  async #measureRoom(): Promise<void> {
+    const { engine, measure } = this.#parts;
+    const images = await imageSpace(engine);
+    if (images) measure({ name: 'disk_free_bytes', label: 'images', value: images.bytes });
   }
 
   async #tidy(app: AppName): Promise<void> {

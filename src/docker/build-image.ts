@@ -18,8 +18,6 @@ import { LegacyOutput } from './legacy-output.ts';
 import { readMessages } from './ndjson.ts';
 import { registryConfig } from './registry-access.ts';
 
-const pingTimeoutMs = 10_000;
-
 /** Cutting the connection is what ends a build on the engine: its RUN is killed within milliseconds. */
 export async function buildImage(
   client: EngineClient,
@@ -42,17 +40,10 @@ export async function buildImage(
   for (const text of argumentWarnings(dockerfile)) await report({ kind: 'warning', text });
 
   const { secrets = {}, credentials } = request;
-  // A build may be silent for hours; an engine that hangs must not be taken for one.
-  const answered = client.call('asking whether it is there', (docker) => docker.ping(), pingTimeoutMs);
   using session =
     request.builder === 'buildkit' ? openBuildSession(client, { secrets, credentials }) : undefined;
-  answered.catch(() => {});
   const context = await packContext(request.contextDir, request.dockerfile);
   if (!context.ok) return context;
-  await answered.catch((error: unknown) => {
-    discard(context.tar);
-    throw error;
-  });
 
   const output =
     request.builder === 'buildkit'

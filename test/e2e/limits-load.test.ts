@@ -193,6 +193,7 @@ describe('at once', () => {
     );
     expect(unexpected.slice(0, 3).map(({ stderr }) => stderr)).toEqual([]);
     for (const index of urls.keys()) expect((await rig.request(`herd-${index}`)).status).toBe(200);
-    for (const megabytes of memory.grown()) expect(megabytes).toBeLessThan(200);
+    // 0.05 stay for each app that runs: its output is followed. The rest is what V8 lets lie about while so much happens.
+    for (const megabytes of memory.grown()) expect(megabytes).toBeLessThan(100 + pushes * 0.2);
   }, 3_600_000);
 });

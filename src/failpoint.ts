@@ -11,6 +11,7 @@ const moments = [
   'drain',
   'end',
   'tidy',
+  'resume',
 ] as const;
 
 /** A moment of a deployment at which tests let something go wrong. */

@@ -35,6 +35,8 @@ export type Attempt = {
   signal: AbortSignal;
   /** Throws unless this worker still owns the app. Called before everything that others can see. */
   guard: () => void;
+  /** Like `guard`, also after the deployment was stopped: throws only when somebody else may own the app. */
+  assertOwned: () => void;
   /** Hides the values of the app's variables and the credentials of its services. To be done before a text is cut: half of a value is not recognised. */
   mask: (text: string) => string;
   tools: DeployTools;

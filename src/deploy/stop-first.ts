@@ -5,8 +5,9 @@ import { labels } from '../domain/container.ts';
 import { type Problem, Stopped } from '../domain/deployment.ts';
 import type { Endpoint } from '../domain/route.ts';
 import { messageOf } from '../errors.ts';
+import { failpoint } from '../failpoint.ts';
 import { timeoutSignal } from '../timeout-signal.ts';
-import type { Attempt, DeployTools } from './attempt.ts';
+import type { Attempt, Owned } from './attempt.ts';
 import { seconds } from './deploy-log.ts';
 import { healthChecks, probe } from './health-check.ts';
 
@@ -81,15 +82,14 @@ const routerIsAway: Problem = {
 
 /** Whatever ended the deployment, also an abort, must not leave the app without what served it. */
 async function comeBack(attempt: Attempt): Promise<void> {
-  const { deployment, serving, log, tools, signal } = attempt;
-  const cause: unknown = signal.aborted ? signal.reason : undefined;
-  // Whoever has the app now does this before anything else.
-  if (cause instanceof Stopped && cause.stop.kind === 'lease lost') return;
+  const { deployment, serving, log, tools, assertOwned } = attempt;
   const began = performance.now();
   try {
-    await resumeServing(tools, deployment.app, tools.limits.healthTimeoutMs);
+    await resumeServing({ tools, guard: assertOwned }, deployment.app, tools.limits.healthTimeoutMs);
     await log.detail(`v${serving} is started again and serves after ${seconds(performance.now() - began)}`);
   } catch (error) {
+    // Whoever has the app now does this before anything else.
+    if (error instanceof Stopped) return;
     await log.warning(`v${serving} could not be started again: ${messageOf(error)}`);
   }
 }
@@ -98,20 +98,23 @@ async function comeBack(attempt: Attempt): Promise<void> {
  * Starts what was stopped for a release that did not make it, and routes to it again. Nothing to do for an app that has
  * nothing paused. Also for a worker that finds what a dead one left. Waits at most that long for an answer of theirs.
  */
-export async function resumeServing(tools: DeployTools, app: AppName, limitMs: number): Promise<void> {
+export async function resumeServing({ tools, guard }: Owned, app: AppName, limitMs: number): Promise<void> {
   const { engine } = tools;
   const paused = await tools.paused(app);
   if (paused.length === 0) return;
+  await failpoint('before resume');
   const newest = Math.max(...paused.map(({ release }) => release));
   for (const container of await engine.listContainers(`${labels.app}=${app}`)) {
     const isOurs = container.labels[labels.store] === tools.storeId;
     // The candidate they were stopped for: the two must not meet.
-    if (isOurs && Number(container.labels[labels.release]) > newest)
-      await engine.stopAndRemove(container.id, 0);
+    if (!isOurs || Number(container.labels[labels.release]) <= newest) continue;
+    guard();
+    await engine.stopAndRemove(container.id, 0);
   }
   const there: Endpoint[] = [];
   for (const endpoint of paused) {
     if (!(await engine.inspect(endpoint.container))) continue; // somebody else removed it
+    guard();
     const started = await engine.startAgain(endpoint.container);
     if (!started.ok) throw new Error(started.reason);
     await engine.keep(endpoint.container);

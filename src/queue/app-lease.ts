@@ -20,6 +20,7 @@ export class AppLease {
   readonly #controller = new AbortController();
   #validUntil: number;
   #number = 0;
+  #isLost = false;
   #timer: NodeJS.Timeout | undefined;
   #canBeStopped: (cause: StopCause) => boolean = () => true;
 
@@ -75,8 +76,10 @@ export class AppLease {
     if (this.#timer === undefined) return;
     try {
       const news = await this.#store.renew(this.#app, this.#owner, this.fence, number);
-      if (!news.held) this.#abort({ kind: 'lease lost' });
-      else {
+      if (!news.held) {
+        this.#isLost = true;
+        this.#abort({ kind: 'lease lost' });
+      } else {
         this.#validUntil = asked + this.#timing.ttlMs - this.#timing.marginMs;
         // It may not be known yet what this lease is for; then there is nothing that could be stopped.
         if (number === 0) return;
@@ -97,6 +100,11 @@ export class AppLease {
   assertHeld(): void {
     if (performance.now() >= this.#validUntil) this.#abort({ kind: 'lease lost' });
     this.signal.throwIfAborted();
+  }
+
+  /** For what is owed to the app even by a deployment that was stopped: throws only when somebody else may own it by now. */
+  assertOwned(): void {
+    if (this.#isLost || performance.now() >= this.#validUntil) throw new Stopped({ kind: 'lease lost' });
   }
 
   async release(): Promise<void> {

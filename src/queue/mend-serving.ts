@@ -59,6 +59,7 @@ export async function mendServing(
     }),
     signal: lease.signal,
     guard: () => lease.assertHeld(),
+    assertOwned: () => lease.assertOwned(),
     mask,
     tools: deps.tools(lease),
   };

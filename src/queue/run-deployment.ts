@@ -120,7 +120,7 @@ async function catchUp(name: AppName, lease: AppLease, deps: RunDeps): Promise<b
   if (app?.isDeleted && (await emptyIfDeleted(name, owned, deps))) return true;
   // A worker died while nothing served.
   if (paused.length > 0)
-    await resumeServing(tools, name, answerLimitMs).catch((err: unknown) =>
+    await resumeServing(owned, name, answerLimitMs).catch((err: unknown) =>
       deps.logger.error({ err, app: name }, 'what served could not be started again; it is tried again'),
     );
   return false;
@@ -178,6 +178,7 @@ async function prepare(deployment: Deployment, lease: AppLease, deps: RunDeps): 
     flush: () => writer.flush(),
     signal: lease.signal,
     guard: () => lease.assertHeld(),
+    assertOwned: () => lease.assertOwned(),
     mask,
     tools: {
       ...tools,

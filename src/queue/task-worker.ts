@@ -160,6 +160,7 @@ export class TaskWorker {
       log: new DeployLog((...lines) => writer.write(...lines)),
       signal,
       guard: () => signal.throwIfAborted(),
+      assertOwned: () => signal.throwIfAborted(),
       mask,
       tools,
     };

@@ -2,7 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import Docker from 'dockerode';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { appRepository, Rig, until } from '../support/rig.ts';
+import { Failpoints } from '../chaos/failpoints.ts';
+import { notesApp } from '../support/notes-app.ts';
+import { appRepository, freePort, Rig, until } from '../support/rig.ts';
 
 let rig: Rig;
 const extraWorkers: ChildProcess[] = [];
@@ -109,6 +111,38 @@ test('a worker that slept while it stopped an app leaves alone what was started 
   await until('the sleeper has noticed', async () => (await rig.log()).includes('lease lost'));
   expect((await rig.request('nap')).body).toBe('one');
   expect(await containersOf('nap')).toHaveLength(1);
+});
+
+test('a worker that slept while it brought a release back leaves alone what went live since', {
+  timeout: 180_000,
+}, async () => {
+  await rig[Symbol.asyncDispose]();
+  using failpoints = new Failpoints();
+  rig = await Rig.start({ ...failpoints.env, GANTRY_HEALTH_TIMEOUT: '8', GANTRY_STOP_TIMEOUT: '2' });
+  // Two releases cannot have one port of the host, so the one that serves is stopped first.
+  await rig.setEnv('alone', { CC_DOCKER_EXPOSED_HTTP_PORT: String(await freePort()) });
+  await rig.gantry('apps', 'set', 'alone', '--network', 'host');
+  await using repo = await appRepository('page', notesApp('v1'));
+  const url = await rig.pushUrl('alone');
+  expect((await repo.push(url)).code).toBe(0);
+
+  await repo.commit(notesApp('v2', 'process.exit(9)'));
+  failpoints.arm('before resume');
+  const failing = repo.push(url);
+  await until('v1 is to come back', () => failpoints.reachedBy !== undefined);
+  const sleeper = failpoints.reachedBy ?? 0;
+  process.kill(sleeper, 'SIGSTOP');
+  failpoints.release();
+  startWorker();
+  expect((await failing).stderr).toMatch(/v1 is started again and serves after/);
+  await repo.commit(notesApp('v3'));
+  expect((await repo.push(url)).code).toBe(0);
+  const before = await containersOf('alone');
+
+  process.kill(sleeper, 'SIGCONT');
+  await until('the sleeper has noticed', async () => (await rig.log()).includes('"written":false'));
+  expect((await rig.request('alone')).body).toBe('v3: none');
+  expect((await containersOf('alone')).map(({ Id }) => Id)).toEqual(before.map(({ Id }) => Id));
 });
 
 test('an image is tagged and labelled with app, release and commit, and old ones go', async () => {

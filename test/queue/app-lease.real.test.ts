@@ -114,6 +114,25 @@ test('taken away by somebody else it is lost at the next look', async () => {
   await expect.poll(() => stopOf(lease), { timeout: 5000 }).toEqual({ kind: 'lease lost' });
 });
 
+test('whose deployment was cancelled still owns the app, until somebody else has it', async () => {
+  const app = newApp();
+  const lease = await acquire(app);
+  lease.watch(1, () => true);
+  lease.stop({ kind: 'cancelled', reason: 'by ana' });
+  expect(() => lease.assertHeld()).toThrow(Stopped);
+  expect(() => lease.assertOwned()).not.toThrow();
+  await redis.connect().set(`gantry:lease:${app}`, 'somebody else');
+  await lease.renewNow();
+  expect(() => lease.assertOwned()).toThrow(Stopped);
+  await lease.release();
+});
+
+test('is owned no longer than its time when it cannot be renewed', async () => {
+  const lease = await acquire(newApp());
+  await new Promise((resolve) => setTimeout(resolve, timing.ttlMs - timing.marginMs));
+  expect(() => lease.assertOwned()).toThrow(Stopped);
+});
+
 test('is held although Redis has forgotten it, as long as nobody else had the app', async () => {
   const app = newApp();
   const lease = await acquire(app);

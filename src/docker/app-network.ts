@@ -81,18 +81,25 @@ export async function networksOverlapping(
 }
 
 export async function describeNetworks(client: EngineClient, label: string): Promise<NetworkState[]> {
-  const networks = await client.call('listing networks', (docker, abortSignal) =>
-    docker.listNetworks({ filters: { label: [label] }, abortSignal }),
-  );
-  return networks.map((network) => ({
+  return (await networksWith(client, label)).map((network) => ({
     name: network.Name,
     labels: network.Labels ?? {},
     subnets: subnetsOf(network),
   }));
 }
 
+export async function listNetworks(client: EngineClient, label: string): Promise<string[]> {
+  return (await networksWith(client, label)).map((network) => network.Name);
+}
+
 export async function takenSubnets(client: EngineClient): Promise<string[]> {
   return (await allNetworks(client)).flatMap(subnetsOf);
+}
+
+function networksWith(client: EngineClient, label: string): Promise<NetworkInspectInfo[]> {
+  return client.call('listing networks', (docker, abortSignal) =>
+    docker.listNetworks({ filters: { label: [label] }, abortSignal }),
+  );
 }
 
 function allNetworks(client: EngineClient): Promise<NetworkInspectInfo[]> {

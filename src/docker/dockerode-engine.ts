@@ -5,6 +5,7 @@ import type { RegistryLogin } from '../domain/registry-login.ts';
 import {
   describeNetworks,
   ensureNetwork,
+  listNetworks,
   networksOverlapping,
   removeNetwork,
   takenSubnets,
@@ -40,8 +41,10 @@ import { type ExecOptions, execCommand } from './exec-command.ts';
 import { execInTerminal } from './exec-terminal.ts';
 import { followOutput } from './follow-output.ts';
 import { importImage, listGates, startGate, tellGate } from './gate-container.ts';
-import { imageFacts } from './image-facts.ts';
 import { killExec } from './kill-exec.ts';
+import { listContainers, listNames, memoryUsed } from './list-containers.ts';
+import { inspectImage, listImages, removeImage, tagImage } from './local-images.ts';
+import { listVolumes, removeVolume } from './local-volumes.ts';
 import { loadImages, saveImages } from './move-images.ts';
 import { connectNetwork, disconnectNetwork, inspectNetwork } from './network-members.ts';
 import { publishImage } from './publish-image.ts';
@@ -62,8 +65,6 @@ import { whileAnswering } from './while-answering.ts';
 const oldestApi = '1.41';
 const checkTimeoutMs = 10_000;
 const storageTimeoutMs = 3_000;
-/** How many containers are inspected at once; a list alone lacks exit codes. */
-const inspectionsAtOnce = 8;
 
 export type DockerodeEngineOptions = {
   socketPath?: string;
@@ -173,31 +174,15 @@ export class DockerodeEngine implements Engine {
   }
 
   async inspectImage(reference: string): Promise<ImageFacts | undefined> {
-    const found = await this.#client.ask('looking for an image', (docker) =>
-      docker.getImage(reference).inspect(),
-    );
-    if (found.ok) return imageFacts(found.value);
-    if (found.refusal.status === 404) return undefined;
-    throw new Error(`could not inspect the image ${reference}: ${found.refusal.message}`);
+    return await inspectImage(this.#client, reference);
   }
 
   async tagImage(reference: string, tag: string): Promise<boolean> {
-    const [repo = '', name = ''] = tag.split(/:(?=[^/]*$)/);
-    const tagged = await this.#client.ask('naming an image', (docker, abortSignal) =>
-      docker.getImage(reference).tag({ repo, tag: name, abortSignal }),
-    );
-    if (!tagged.ok && tagged.refusal.status !== 404)
-      throw new Error(`could not tag the image ${reference}: ${tagged.refusal.message}`);
-    return tagged.ok;
+    return await tagImage(this.#client, reference, tag);
   }
 
   async removeImage(reference: string): Promise<boolean> {
-    const removed = await this.#client.ask('removing an image', (docker, abortSignal) =>
-      docker.getImage(reference).remove({ abortSignal }),
-    );
-    if (removed.ok || removed.refusal.status === 404) return true;
-    if (removed.refusal.status === 409) return false;
-    throw new Error(`could not remove the image ${reference}: ${removed.refusal.message}`);
+    return await removeImage(this.#client, reference);
   }
 
   async resolveImage(
@@ -235,24 +220,8 @@ export class DockerodeEngine implements Engine {
     return Arch;
   }
 
-  async listImages(
-    label: string,
-    name: string,
-  ): Promise<{ id: string; tags: string[]; labels: Record<string, string> }[]> {
-    const kinds: Record<string, string[]>[] = [{ label: [label] }, { reference: [name] }];
-    const lists = await Promise.all(
-      kinds.map((filters) =>
-        this.#client.call('listing images', (docker, abortSignal) =>
-          docker.listImages({ filters, abortSignal }),
-        ),
-      ),
-    );
-    const images = [...new Map(lists.flat().map((image) => [image.Id, image])).values()];
-    return images.map((image) => ({
-      id: image.Id,
-      tags: (image.RepoTags ?? []).filter((tag) => tag !== '<none>:<none>'),
-      labels: image.Labels ?? {},
-    }));
+  async listImages(label: string, name: string): ReturnType<Engine['listImages']> {
+    return await listImages(this.#client, label, name);
   }
 
   async ensureNetwork(
@@ -277,10 +246,7 @@ export class DockerodeEngine implements Engine {
   }
 
   async listNetworks(label: string): Promise<string[]> {
-    const networks = await this.#client.call('listing networks', (docker, abortSignal) =>
-      docker.listNetworks({ filters: { label: [label] }, abortSignal }),
-    );
-    return networks.map((network) => network.Name);
+    return await listNetworks(this.#client, label);
   }
 
   async inspectNetwork(name: string): Promise<NetworkMembers | undefined> {
@@ -316,19 +282,11 @@ export class DockerodeEngine implements Engine {
   }
 
   async listVolumes(label: string): Promise<string[]> {
-    const { Volumes } = await this.#client.call('listing volumes', (docker, abortSignal) =>
-      docker.listVolumes({ filters: { label: [label] }, abortSignal }),
-    );
-    return (Volumes ?? []).map((volume) => volume.Name);
+    return await listVolumes(this.#client, label);
   }
 
   async removeVolume(name: string): Promise<boolean> {
-    const removed = await this.#client.ask('removing a volume', (docker, abortSignal) =>
-      docker.getVolume(name).remove({ abortSignal }),
-    );
-    if (removed.ok || removed.refusal.status === 404) return true;
-    if (removed.refusal.status === 409) return false;
-    throw new Error(`could not remove the volume ${name}: ${removed.refusal.message}`);
+    return await removeVolume(this.#client, name);
   }
 
   async readVolume(
@@ -370,43 +328,15 @@ export class DockerodeEngine implements Engine {
   }
 
   async listContainers(label: string): Promise<ContainerState[]> {
-    const listed = await this.#client.call('listing containers', (docker, abortSignal) =>
-      docker.listContainers({ all: true, filters: { label: [label] }, abortSignal }),
-    );
-    const states: ContainerState[] = [];
-    for (let from = 0; from < listed.length; from += inspectionsAtOnce) {
-      const batch = listed.slice(from, from + inspectionsAtOnce);
-      const inspected = await Promise.all(batch.map(({ Id }) => this.inspect(Id)));
-      states.push(...inspected.filter((state) => state !== undefined));
-    }
-    return states;
+    return await listContainers(this.#client, label);
   }
 
   async listNames(label: string): Promise<ListedContainer[]> {
-    const listed = await this.#client.call('listing containers', (docker, abortSignal) =>
-      docker.listContainers({ all: true, filters: { label: [label] }, abortSignal }),
-    );
-    return listed.map(({ Id, Names, Labels, State, NetworkSettings }) => ({
-      id: Id,
-      name: (Names[0] ?? '').replace(/^\//, ''),
-      labels: Labels,
-      running: State === 'running',
-      isRestarting: State === 'restarting',
-      networks: Object.fromEntries(
-        Object.entries(NetworkSettings?.Networks ?? {}).map(([name, { IPAddress }]) => [name, IPAddress]),
-      ),
-    }));
+    return await listNames(this.#client, label);
   }
 
   async memoryUsed(container: string): Promise<number | undefined> {
-    const { memory_stats: memory } = await this.#client.call(
-      'asking for the memory of a container',
-      (docker) => docker.getContainer(container).stats({ stream: false, 'one-shot': true }),
-    );
-    if (memory.usage === undefined) return undefined;
-    // cgroup v1 and v2 call it differently.
-    const stats = memory.stats as { total_inactive_file?: number; inactive_file?: number } | undefined;
-    return memory.usage - (stats?.total_inactive_file ?? stats?.inactive_file ?? 0);
+    return await memoryUsed(this.#client, container);
   }
 
   async watchContainers(

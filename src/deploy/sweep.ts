@@ -48,10 +48,13 @@ export type SweepFacts = {
 
 /**
  * Removes containers that no route names and no deployment is making: what was drained, and what a dead worker left.
- * Those that serve are kept, should the engine have been away when they were switched to.
+ * Those that serve are kept, should the engine have been away when they were switched to. Of one app, or of all of them.
  */
-export async function sweepContainers(facts: SweepFacts): Promise<void> {
-  const containers = await facts.engine.listContainers(`${labels.store}=${facts.storeId}`);
+export async function sweepContainers(facts: SweepFacts, app?: AppName): Promise<void> {
+  // Another Gantry on this engine may have an app of that name.
+  const containers = (await facts.engine.listContainers(markOf(facts, app))).filter(
+    (container) => container.labels[labels.store] === facts.storeId,
+  );
   const serving = new Map<AppName, ContainerState[]>();
   // Side by side: one that ignores SIGTERM must not hold up the others.
   await Promise.all(
@@ -72,6 +75,10 @@ export async function sweepContainers(facts: SweepFacts): Promise<void> {
     }),
   );
   for (const [app, found] of serving) await facts.noteServing(app, found);
+}
+
+function markOf({ storeId }: SweepFacts, app: AppName | undefined): string {
+  return app === undefined ? `${labels.store}=${storeId}` : `${labels.app}=${app}`;
 }
 
 async function useOf(facts: SweepFacts, container: ContainerState): Promise<'live' | 'passing' | 'none'> {
@@ -152,26 +159,27 @@ function namesIn(
 }
 
 /** Deletes the data of volumes that were to go, unless a container of theirs is still there or about to be. */
-export async function sweepVolumes(facts: SweepFacts): Promise<void> {
-  for (const { app, volume } of await facts.doomedVolumes()) {
-    const desired = await facts.desired(app);
+export async function sweepVolumes(facts: SweepFacts, app?: AppName): Promise<void> {
+  for (const { app: owner, volume } of await facts.doomedVolumes()) {
+    if (app !== undefined && owner !== app) continue;
+    const desired = await facts.desired(owner);
     if (desired !== undefined && !isFinal(desired.state)) continue;
     // It was given to the app again a moment ago.
-    if ((await facts.options(app)).volumes.some(({ name }) => name === volume)) continue;
+    if ((await facts.options(owner)).volumes.some(({ name }) => name === volume)) continue;
     await facts.assertOwnStore();
-    if (!(await facts.engine.removeVolume(volumeName(facts.storeTag, app, volume)))) continue;
-    await facts.forgetVolume(app, volume);
+    if (!(await facts.engine.removeVolume(volumeName(facts.storeTag, owner, volume)))) continue;
+    await facts.forgetVolume(owner, volume);
     facts.onAction('remove_volume');
   }
 }
 
 /** Removes IPv6 networks that an app has left, for another one or none. */
-export async function sweepNetworks(facts: SweepFacts): Promise<void> {
-  const { engine, storeId, storeTag } = facts;
-  for (const network of await engine.listNetworks(`${labels.store}=${storeId}`)) {
-    const app = appOfIpv6Network(storeTag, network);
-    if (app === undefined) continue;
-    const desired = await facts.desired(app);
+export async function sweepNetworks(facts: SweepFacts, app?: AppName): Promise<void> {
+  const { engine, storeTag } = facts;
+  for (const network of await engine.listNetworks(markOf(facts, app))) {
+    const owner = appOfIpv6Network(storeTag, network);
+    if (owner === undefined) continue;
+    const desired = await facts.desired(owner);
     if (desired !== undefined && !isFinal(desired.state)) continue;
     const members = await engine.inspectNetwork(network);
     if (!members?.containers.every(isGuest)) continue;
@@ -182,15 +190,15 @@ export async function sweepNetworks(facts: SweepFacts): Promise<void> {
 }
 
 /** Removes checkouts that a dead worker left, once their deployments have ended. */
-export async function sweepCheckouts(facts: SweepFacts): Promise<void> {
+export async function sweepCheckouts(facts: SweepFacts, app?: AppName): Promise<void> {
   for (const folder of await readdir(facts.workDir)) {
-    const app = parseAppName(folder);
-    if (app === undefined) continue;
-    for (const name of await readdir(join(facts.workDir, app))) {
-      const deployment = await facts.deployment(app, Number.parseInt(name, 10));
+    const owner = parseAppName(folder);
+    if (owner === undefined || (app !== undefined && owner !== app)) continue;
+    for (const name of await readdir(join(facts.workDir, owner))) {
+      const deployment = await facts.deployment(owner, Number.parseInt(name, 10));
       if (deployment !== undefined && !isFinal(deployment.state)) continue;
       await facts.assertOwnStore();
-      await rm(join(facts.workDir, app, name), { recursive: true, force: true });
+      await rm(join(facts.workDir, owner, name), { recursive: true, force: true });
       facts.onAction('remove_checkout');
     }
   }

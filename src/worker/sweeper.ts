@@ -31,13 +31,18 @@ type Parts = {
   logger: Logger;
 };
 
-/** Tidies: whenever it is asked to, when something has drained, and now and again. */
+/**
+ * Tidies: an app when something of it has drained or a deployment of it has ended, and all of them now and again. To look at
+ * all of them each time would keep the engine busy on a server that has many.
+ */
 export class Sweeper {
   readonly #parts: Parts;
   readonly #facts: SweepFacts;
   /** Apps whose images were not tidied: the engine was away, or the worker died before it came to that. */
   readonly #untidy = new Set<AppName>();
-  readonly #sweeps = new Coalesced(() => this.#sweep());
+  readonly #sweeps = new Coalesced(() => this.#sweepDue());
+  #areAllDue = false;
+  readonly #due = new Set<AppName>();
   #stopAsking = (): void => {};
 
   constructor(parts: Parts) {
@@ -70,7 +75,9 @@ export class Sweeper {
   async start(): Promise<void> {
     const { events, stores } = this.#parts;
     for (const { name } of await stores.apps.list()) this.#untidy.add(name);
-    const stopListening = events.listen(({ kind }) => kind === 'drained' && this.sweep());
+    const stopListening = events.listen((event) => {
+      if (event.kind === 'drained') void this.#sweepSoon(event.app);
+    });
     const timer = setInterval(() => this.sweep(), sweepEveryMs);
     this.#stopAsking = () => {
       clearInterval(timer);
@@ -85,26 +92,41 @@ export class Sweeper {
   }
 
   sweep(): void {
+    this.#areAllDue = true;
     void this.#sweeps.run();
   }
 
   /** Also the images and timed tasks of an app of which a deployment has ended. Resolves when all of it is done. */
   async sweepAfter(app: AppName): Promise<void> {
     this.#untidy.add(app);
-    await this.#sweeps.run();
+    await this.#sweepSoon(app);
   }
 
-  async #sweep(): Promise<void> {
+  #sweepSoon(app: AppName): Promise<void> {
+    this.#due.add(app);
+    return this.#sweeps.run();
+  }
+
+  async #sweepDue(): Promise<void> {
+    const due = this.#areAllDue ? [undefined] : [...this.#due];
+    this.#areAllDue = false;
+    this.#due.clear();
+    await this.#measureRoom();
+    await Promise.all(due.map((app) => this.#sweep(app)));
+  }
+
+  /** Of one app, or of all of them. */
+  async #sweep(app: AppName | undefined): Promise<void> {
     const { logger } = this.#parts;
     const facts = this.#facts;
     try {
-      await this.#measureRoom();
       // On a disk that is read-only nothing goes, but what is on the engine does.
-      await sweepCheckouts(facts).catch((err: unknown) => logger.debug({ err }, 'checkouts stay'));
-      await sweepContainers(facts);
-      await sweepVolumes(facts);
-      await sweepNetworks(facts);
-      await Promise.all([...this.#untidy].map((app) => this.#tidy(app)));
+      await sweepCheckouts(facts, app).catch((err: unknown) => logger.debug({ err }, 'checkouts stay'));
+      await sweepContainers(facts, app);
+      await sweepVolumes(facts, app);
+      await sweepNetworks(facts, app);
+      const untidy = [...this.#untidy].filter((name) => app === undefined || name === app);
+      await Promise.all(untidy.map((name) => this.#tidy(name)));
     } catch (err) {
       logger.debug({ err }, 'sweep failed');
     }

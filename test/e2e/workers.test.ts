@@ -145,6 +145,30 @@ test('a worker that slept while it brought a release back leaves alone what went
   expect((await containersOf('alone')).map(({ Id }) => Id)).toEqual(before.map(({ Id }) => Id));
 });
 
+test('what another Gantry on this engine has of an app of the same name stays', async () => {
+  const foreign = await docker.createContainer({
+    Image: 'gantry-test/base:1',
+    Cmd: ['true'],
+    Labels: { 'gantry.store': 'another', 'gantry.app': 'namesake', 'gantry.release': '1' },
+  });
+  try {
+    await using repo = await appRepository('web');
+    const url = await rig.pushUrl('namesake');
+    expect((await repo.push(url)).code).toBe(0);
+    await repo.commit({ version: 'two' }, 'two');
+    expect((await repo.push(url)).code).toBe(0);
+    // Long before everything is looked at again: the first version drained, or its deployment ended.
+    await until(
+      'the first version is gone',
+      async () => (await containersOf('namesake')).length === 1,
+      20_000,
+    );
+    expect((await foreign.inspect()).Id).toBe(foreign.id);
+  } finally {
+    await foreign.remove({ force: true });
+  }
+});
+
 test('an image is tagged and labelled with app, release and commit, and old ones go', async () => {
   await rig[Symbol.asyncDispose]();
   rig = await Rig.start({ GANTRY_KEEP_RELEASES: '2' });

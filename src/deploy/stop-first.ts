@@ -85,6 +85,7 @@ async function comeBack(attempt: Attempt): Promise<void> {
   const { deployment, serving, log, tools, assertOwned } = attempt;
   const began = performance.now();
   try {
+    assertOwned();
     await resumeServing({ tools, guard: assertOwned }, deployment.app, tools.limits.healthTimeoutMs);
     await log.detail(`v${serving} is started again and serves after ${seconds(performance.now() - began)}`);
   } catch (error) {

@@ -5,7 +5,10 @@ import { isRedisTrouble } from '../errors.ts';
 const outageLimitMs = 15_000;
 const askAgainAfterMs = 250;
 
-/** Asks again while Redis is away, for as long as a person may be kept waiting. Only for what may happen twice: nobody knows whether the first time was carried out. */
+/**
+ * Asks again while Redis is away, for as long as a person may be kept waiting. Only for what may happen twice: nobody knows
+ * whether the first time was carried out.
+ */
 export async function overOutage<T>(ask: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + outageLimitMs;
   for (;;) {

@@ -15,7 +15,10 @@ const rememberedTokens = 1000;
 /** Who asks, for git and the API alike. Wrong tokens are slowed down per address and per token. */
 export function createAuthenticator(
   tokens: TokenStore,
-  /** Throws when Redis is not the store any more, which is no reason to call a token wrong; one that is right is of no use then. */
+  /**
+   * Throws when Redis is not the store any more, which is no reason to call a token wrong; one that is right is of no use
+   * then.
+   */
   assertOwnStore: () => Promise<void>,
 ): Authenticate {
   const failures = new FailedLogins();

@@ -13,7 +13,10 @@ const folder = /^(?:\.\/)?data(?:\/|$)/;
 const endBytes = 1024;
 const lookAtDiskEveryBytes = 64 * 1024 ** 2;
 
-/** Keeps an uploaded archive of a volume in a file, once it was read to its end. What is wrong with it is told, and no file stays. */
+/**
+ * Keeps an uploaded archive of a volume in a file, once it was read to its end. What is wrong with it is told, and no file
+ * stays.
+ */
 export async function receiveArchive(upload: Readable, file: string, floorBytes: number): Promise<void> {
   try {
     await pipeline(upload, checked(file, floorBytes), createWriteStream(file, { mode: 0o600 }));

@@ -53,7 +53,10 @@ async function appsOnDisk({ dataDir }: Config): Promise<Set<AppName>> {
   return new Set([...repositories, ...folders.filter((name) => name !== undefined)]);
 }
 
-/** The data folder has logs of deployments that ended, and commits of those that had not. Nobody lets go of the latter any more. */
+/**
+ * The data folder has logs of deployments that ended, and commits of those that had not. Nobody lets go of the latter any
+ * more.
+ */
 async function skipNumbersOnDisk(
   deployments: DeploymentStore,
   { dataDir }: Config,

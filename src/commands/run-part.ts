@@ -37,7 +37,10 @@ export function redisAddress(config: Config, logger: Logger): RedisAddress {
   return { socket: new RedisProcess(dataPaths(config.dataDir).redis, logger).socket };
 }
 
-/** Nothing that is away, as a Redis that lets nobody in, may keep us from ending: what was under way is taken up by the next start. */
+/**
+ * Nothing that is away, as a Redis that lets nobody in, may keep us from ending: what was under way is taken up by the next
+ * start.
+ */
 export async function inTime(ending: Promise<void>, limitMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {

@@ -37,7 +37,10 @@ export type Attempt = {
   guard: () => void;
   /** Like `guard`, also after the deployment was stopped: throws only when somebody else may own the app. */
   assertOwned: () => void;
-  /** Hides the values of the app's variables and the credentials of its services. To be done before a text is cut: half of a value is not recognised. */
+  /**
+   * Hides the values of the app's variables and the credentials of its services. To be done before a text is cut: half of a
+   * value is not recognised.
+   */
   mask: (text: string) => string;
   tools: DeployTools;
 };

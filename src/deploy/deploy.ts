@@ -136,7 +136,10 @@ function needsCheckout({ deployment, settings }: Attempt): boolean {
 /** What is to run, and the attempt with all that is known since. */
 type Made = { image: LocalImage; attempt: Attempt } | { failure: DeployOutcome };
 
-/** Builds the commit or pulls the image; for a restart and a rollback, the image is the one of the release that is started anew. */
+/**
+ * Builds the commit or pulls the image; for a restart and a rollback, the image is the one of the release that is started
+ * anew.
+ */
 async function makeImage(attempt: Attempt, checkout: Checkout | undefined): Promise<Made> {
   const { deployment, settings } = attempt;
   const { hooks } = settings;

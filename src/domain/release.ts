@@ -8,7 +8,10 @@ import type { Source } from './source.ts';
 /** An image of the engine. */
 export type ReleaseImage = { name: string; id: string | undefined; bytes: number | undefined };
 
-/** Immutable, numbered result of a deployment that went live: image + variables + where that image came from. Deployment #43 makes release v43. */
+/**
+ * Immutable, numbered result of a deployment that went live: image + variables + where that image came from. Deployment #43
+ * makes release v43.
+ */
 export type Release = Source & {
   app: AppName;
   number: number;

@@ -4,7 +4,10 @@ import type { TerminalWish } from './terminal.ts';
 /** In Cloud Foundry's words. */
 export type TaskState = 'PENDING' | 'RUNNING' | 'CANCELING' | 'SUCCEEDED' | 'FAILED';
 
-/** A command that runs once, in a container of its own made of the live release of an app or in one that runs. Numbered per app. */
+/**
+ * A command that runs once, in a container of its own made of the live release of an app or in one that runs. Numbered per
+ * app.
+ */
 export type Task = {
   app: AppName;
   number: number;

@@ -23,7 +23,10 @@ export class KilledGit {
     this.#logger = logger;
   }
 
-  /** To be called before pushes are taken: it throws away what has come of unfinished ones. Takes a second when it finds a lock. */
+  /**
+   * To be called before pushes are taken: it throws away what has come of unfinished ones. Takes a second when it finds a
+   * lock.
+   */
   async clearUp(): Promise<void> {
     const apps = await this.#repositories.list();
     for (const app of apps) {

@@ -20,7 +20,10 @@ type ReconcilerOptions = {
   logger: Logger;
 };
 
-/** Wakes every app that has something to do, and every task that is not over. Repairs whatever was lost between "asked for" and "woken". */
+/**
+ * Wakes every app that has something to do, and every task that is not over. Repairs whatever was lost between "asked for" and
+ * "woken".
+ */
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   #timer: NodeJS.Timeout | undefined;

@@ -120,7 +120,10 @@ export class DeploymentStore {
     return found.filter((deployment) => deployment !== undefined);
   }
 
-  /** Apps a worker should be on: their desired deployment is not settled, what served was stopped for one that died, or they are to be stopped. */
+  /**
+   * Apps a worker should be on: their desired deployment is not settled, what served was stopped for one that died, or they
+   * are to be stopped.
+   */
   async unsettled(): Promise<AppName[]> {
     const apps = (await this.#redis.smembers(keys.apps)) as AppName[];
     const open: AppName[] = [];

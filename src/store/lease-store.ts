@@ -22,7 +22,10 @@ export class LeaseStore {
     this.#redis = redis;
   }
 
-  /** `owner` is random and used for one acquisition only. Busy: how long until the present holder's time ends, as far as is known. */
+  /**
+   * `owner` is random and used for one acquisition only. Busy: how long until the present holder's time ends, as far as is
+   * known.
+   */
   async acquire(
     app: AppName,
     owner: string,

@@ -89,7 +89,10 @@ export class RouteChanges {
     return this.#changeRoute(serveScript, app, fence, serving);
   }
 
-  /** Why some of what should serve cannot be started; `undefined`: nothing is wrong any more. What is news goes into the outbox. */
+  /**
+   * Why some of what should serve cannot be started; `undefined`: nothing is wrong any more. What is news goes into the
+   * outbox.
+   */
   async setTrouble(app: AppName, fence: number, trouble: AppTrouble | undefined): Promise<void> {
     await this.#redis.eval(
       troubleScript,

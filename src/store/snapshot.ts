@@ -9,7 +9,9 @@ export type StoredKey = { key: string; value: Buffer; expiresInMs: number | unde
 
 const everything = `${prefix}:*`;
 
-/** What is only true of processes that run: rights for a time, answers under way, the queue, which is made again from the rest. */
+/**
+ * What is only true of processes that run: rights for a time, answers under way, the queue, which is made again from the rest.
+ */
 const passing = [
   `${keys.bull}:`,
   keys.lease('' as AppName),

@@ -48,7 +48,10 @@ type Verdict = { kind: 'delivered' | 'again' | 'never' | 'gone'; text: string; w
 const lookEveryMs = 1000;
 const longestWaitMs = 24 * 3_600_000;
 
-/** Tells the outside what happened to deployments: from the outbox to a notice for each webhook, and from there to its receiver. */
+/**
+ * Tells the outside what happened to deployments: from the outbox to a notice for each webhook, and from there to its
+ * receiver.
+ */
 export class Notifier {
   readonly #deps: NotifierDeps;
   /** A commit's statuses go one after the other: the forge keeps the one that comes last. */

@@ -29,7 +29,9 @@ export function openStores(redis: Redis, sealer: Sealer, storeId: string, { doma
   const services = new ServiceStore(redis, sealer);
   const paths = dataPaths(dataDir);
   const isOwnStore = ownStore(redis, storeId, paths);
-  /** Throws when nothing may be changed: this Redis is not, or no more, the one of the data folder, or all is being taken down. */
+  /**
+   * Throws when nothing may be changed: this Redis is not, or no more, the one of the data folder, or all is being taken down.
+   */
   const assertOwnStore = async (): Promise<void> => {
     if (existsSync(paths.takenDown)) throw new Error('everything is taken down (gantry down --apps)');
     await isOwnStore();

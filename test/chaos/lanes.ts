@@ -7,7 +7,10 @@ type Tell = (outcome: Outcome, stage: Stage) => Promise<void>;
 /** How many stages there are at once: what takes long is waiting, as for a lease to run out. */
 const lanes: Record<Place, number> = { 'small disk': 6, 'own engine': 1 };
 
-/** Plays all of them, several at once, each on a stage of its own. Throws when a stage cannot be had; ends early with the signal. */
+/**
+ * Plays all of them, several at once, each on a stage of its own. Throws when a stage cannot be had; ends early with the
+ * signal.
+ */
 export async function playAll(scenes: readonly Scene[], tell: Tell, ending: AbortSignal): Promise<void> {
   const failed = new AbortController();
   const signal = AbortSignal.any([ending, failed.signal]);

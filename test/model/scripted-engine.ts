@@ -34,7 +34,10 @@ export const engineKeys = {
   wrong: 'engine:wrong',
 };
 
-/** An engine of which only the effects are there, kept in Redis so that they outlive whoever asked for them. Some of what is asked fails. */
+/**
+ * An engine of which only the effects are there, kept in Redis so that they outlive whoever asked for them. Some of what is
+ * asked fails.
+ */
 export class ScriptedEngine {
   readonly #redis: Redis;
   readonly #fence: number | undefined;

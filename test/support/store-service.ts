@@ -1,4 +1,7 @@
-/** A database as small as can be, for `--command`: keeps what it is sent in its volume, `/data`, and ends when that has a file `refuse`. */
+/**
+ * A database as small as can be, for `--command`: keeps what it is sent in its volume, `/data`, and ends when that has a file
+ * `refuse`.
+ */
 const storeService = `exec node -e '
 const { appendFileSync, existsSync, readFileSync } = require("node:fs");
 process.on("SIGTERM", () => process.exit(0));

@@ -39,7 +39,8 @@ async function folders(rig: Rig): Promise<string[]> {
   const entries = await readdir(rig.dataDir, { recursive: true });
   return entries
     .filter(
-      (entry) => !/^redis\/|^(app-)?logs\/|^known-hosts|\.git\/objects\/|\.sock$|^store-epoch/.test(entry),
+      (entry) =>
+        !/^redis\/|^(app-)?logs(\/|$)|^known-hosts|\.git\/objects\/|\.sock$|^store-epoch/.test(entry),
     )
     .map((entry) => `file ${entry}`);
 }

@@ -5,8 +5,8 @@ export type Logger = pino.Logger;
 const unwrittenBytes = 1 << 20;
 
 /**
- * Operator logs: one JSON line per state change, to stdout or a file. Log lines for pushers go elsewhere (store/log-
- * writer.ts).
+ * Operator logs: one JSON line per state change, to stdout or a file. Log lines for pushers go elsewhere
+ * (store/log-writer.ts).
  */
 export function createLogger(level: string, name: string, file?: string): Logger {
   // Synchronous: the last lines before a crash are the ones that matter.

@@ -6,8 +6,7 @@ import { safeText } from '../domain/safe-text.ts';
 import { type Attempt, memoryOf } from './attempt.ts';
 import { findImage, imageTag } from './build-image.ts';
 import { outOfMemory } from './explain-unhealthy.ts';
-import type { Place } from './start-candidate.ts';
-import { specsOf } from './start-candidate.ts';
+import { type Place, specsOf, startSomewhere } from './start-candidate.ts';
 import { confirmSwitch, reportDrain } from './switch-route.ts';
 import { tellSpecs } from './troubleshoot.ts';
 
@@ -19,7 +18,7 @@ export async function runTask(
   image: LocalImage,
   place: Exclude<Place, { problem: Problem }>,
 ): Promise<TaskResult> {
-  const { deployment, log, tools } = attempt;
+  const { deployment, log } = attempt;
   await log.heading(`Running v${deployment.number} once`);
   const specs = specsOf(attempt, image, { ...place, addresses: place.addresses.slice(0, 1) });
   if ('problem' in specs) return specs;
@@ -27,7 +26,7 @@ export async function runTask(
   const [spec] = specs.specs;
   if (!spec) throw new Error('a task has no place to run');
   attempt.guard();
-  const started = await tools.engine.startContainer(spec);
+  const started = await startSomewhere(attempt, spec);
   if (!started.ok) return { problem: { reason: safeText(started.reason, 150) } };
   return followTask(attempt, started.container, image);
 }

@@ -146,7 +146,10 @@ export async function lonelySpec(
   return { spec: { ...instance, env, labels: marks } };
 }
 
-/** Somewhere else should the address have been taken since it was chosen: tasks of the app come and go. */
+/**
+ * Somewhere else should the address have been taken since it was chosen: tasks of the app come and go. In a new network
+ * should somebody have removed the one that was made before a long build: `docker system prune` does.
+ */
 export async function startSomewhere(
   attempt: Attempt,
   spec: ContainerSpec,
@@ -157,9 +160,9 @@ export async function startSomewhere(
   for (let left = 5; ; left -= 1) {
     const started = await attempt.tools.engine.startContainer({ ...spec, address });
     if (started.ok) return { ...started, address };
-    if (!started.isAddressTaken || left === 0) return started;
+    if (!started.lost || left === 0) return started;
     const place = await preparePlace(attempt);
     if ('problem' in place) return { ok: false, reason: place.problem.reason };
-    address = place.addresses.at(-1) ?? address;
+    if (started.lost === 'address') address = place.addresses.at(-1) ?? address;
   }
 }

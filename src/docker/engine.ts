@@ -84,8 +84,8 @@ export type LoginResult = { ok: true } | { ok: false; reason: string };
 export type StartResult =
   /** `terminal`: when the spec asks for one. */
   | { ok: true; container: string; terminal?: EngineTerminal }
-  /** `isAddressTaken`: another container came first; with another address it may go well. */
-  | { ok: false; reason: string; isAddressTaken?: boolean };
+  /** `lost`: what was there a moment ago. Another container came first, or somebody removed the network; it may go well again. */
+  | { ok: false; reason: string; lost?: 'address' | 'network' };
 
 /**
  * The other end of a terminal in a container, or of the streams of a command without one. What is written to `stream` is its

@@ -5,7 +5,7 @@ import { containerConfig, needsHostUsers } from './container-config.ts';
 import type { StartResult } from './engine.ts';
 import type { EngineClient, RawRequest } from './engine-client.ts';
 import { removeContainer } from './remove-container.ts';
-import { explainRefusal, isAddressTaken } from './start-refusal.ts';
+import { explainRefusal, lostPlace } from './start-refusal.ts';
 
 const startTimeoutMs = 60_000;
 
@@ -22,7 +22,7 @@ export async function startContainer(client: EngineClient, spec: ContainerSpec):
     if (obstacle !== undefined) return { ok: false, reason: obstacle };
     created = await create();
   }
-  if (!created.ok) return { ok: false, reason: explainRefusal(created.refusal.message, spec.image) };
+  if (!created.ok) return refused(created.refusal.message, spec);
 
   const { id } = created.value;
   try {
@@ -42,15 +42,16 @@ export async function startContainer(client: EngineClient, spec: ContainerSpec):
     if (refusal === undefined) return { ok: true, container: id, ...(terminal && { terminal }) };
     terminal?.stream.destroy();
     await removeContainer(client, id);
-    return {
-      ok: false,
-      reason: explainRefusal(refusal, spec.image),
-      ...(isAddressTaken(refusal) && { isAddressTaken: true }),
-    };
+    return refused(refusal, spec);
   } catch (error) {
     await removeContainer(client, id).catch(() => undefined);
     throw error;
   }
+}
+
+function refused(message: string, { image, network }: ContainerSpec): StartResult {
+  const lost = lostPlace(message, network);
+  return { ok: false, reason: explainRefusal(message, image), ...(lost && { lost }) };
 }
 
 /** Before the start, so that the command finds them. The engine takes one network with "create" only, before its release 25. */

@@ -1,7 +1,7 @@
 /** Why a container did not start, as one line for people; the engine's words carry the layers they came through. */
 export function explainRefusal(message: string, image: string): string {
   if (/no command specified/i.test(message)) return 'the image has no command: add CMD to the Dockerfile';
-  if (/^no such image/i.test(message)) return `the image ${image} does not exist on the engine`;
+  if (/^no such image/i.test(message)) return `the image ${image} is gone from the engine`;
   if (isAddressTaken(message)) return 'its address in the network is in use by another container';
   const command = /exec: "([^"]+)"/.exec(message)?.[1];
   if (command !== undefined) {
@@ -9,6 +9,12 @@ export function explainRefusal(message: string, image: string): string {
     if (known !== undefined) return known;
   }
   return message.replace(/^.*(OCI runtime create failed: )/s, '').replace(/: unknown$/, '');
+}
+
+/** Which part of its place in the network a container did not find. */
+export function lostPlace(message: string, network: string): 'address' | 'network' | undefined {
+  if (isAddressTaken(message)) return 'address';
+  return message.includes(`network ${network} not found`) ? 'network' : undefined;
 }
 
 export function isAddressTaken(message: string): boolean {

@@ -176,14 +176,14 @@ describe('a container', () => {
     const noImage = await run.spec('gantry-test/nowhere:9', { host: 13 });
     expect(await run.engine.startContainer(noImage)).toEqual({
       ok: false,
-      reason: 'the image gantry-test/nowhere:9 does not exist on the engine',
+      reason: 'the image gantry-test/nowhere:9 is gone from the engine',
     });
     const first = await run.start('sleep 1000', { host: 13 });
     const second = await run.spec(await run.image(['sleep', '1000']), { host: 13 });
     expect(await run.engine.startContainer(second)).toEqual({
       ok: false,
       reason: 'its address in the network is in use by another container',
-      isAddressTaken: true,
+      lost: 'address',
     });
     for (const { name } of [noCommand, noImage, second])
       expect(await run.engine.inspect(name)).toBeUndefined();

@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
-import { explainInitExit, explainRefusal } from '../../src/docker/start-refusal.ts';
+import { explainInitExit, explainRefusal, lostPlace } from '../../src/docker/start-refusal.ts';
 
 it.each([
   ['No command specified', 'the image has no command: add CMD to the Dockerfile'],
-  ['No such image: web:1', 'the image web:1 does not exist on the engine'],
+  ['No such image: web:1', 'the image web:1 is gone from the engine'],
   ['Address already in use', 'its address in the network is in use by another container'],
   [
     'failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "nope": executable file not found in $PATH: unknown',
@@ -36,4 +36,13 @@ it('leaves a crash of the app to others', () => {
   expect(explainInitExit(127, ['/bin/sh: nope: not found'])).toBeUndefined();
   expect(explainInitExit(1, ['[FATAL tini (7)] exec x failed: No such file or directory'])).toBeUndefined();
   expect(explainInitExit(127, [])).toBeUndefined();
+});
+
+it.each([
+  ['Address already in use', 'address'],
+  ['network gantry-1-web not found', 'network'],
+  ['network gantry-1-web.v6-0 not found', undefined],
+  ['No such image: web:1', undefined],
+])('knows what of its place %j has lost', (message, lost) => {
+  expect(lostPlace(message, 'gantry-1-web')).toBe(lost);
 });

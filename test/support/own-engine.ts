@@ -69,7 +69,7 @@ export class OwnEngine {
     try {
       await engine.powerOn();
       await engine.startDaemon();
-      for (const image of images) await until(`${image} is there, too`, () => engine.#load(image), 120_000);
+      for (const image of images) await until(`${image} is there, too`, () => engine.load(image), 120_000);
     } catch (error) {
       await engine[Symbol.asyncDispose]();
       throw error;
@@ -77,7 +77,8 @@ export class OwnEngine {
     return engine;
   }
 
-  async #load(image: string): Promise<boolean> {
+  /** From this machine's engine. */
+  async load(image: string): Promise<boolean> {
     const loading = await this.docker.loadImage(await localDocker().getImage(image).get());
     for await (const _ of loading);
     return true;

@@ -72,6 +72,29 @@ export function diskRefusal(error: unknown): { reason: string; fix: string } | u
   return diskRefusals.find(({ said }) => said.test(messageOf(error)));
 }
 
+const limitRefusals: Refusals = [
+  {
+    said: /\b(EMFILE|ENFILE)\b|Too many open files/i,
+    reason: 'the server has as many files open as it may',
+    fix: 'on the server: raise that limit (LimitNOFILE of its unit, or ulimit -n)',
+  },
+  {
+    said: /\bspawn \S+ EAGAIN\b/,
+    reason: 'the server has as many processes as it may',
+    fix: 'on the server: raise that limit (TasksMax of its unit, or ulimit -u)',
+  },
+  {
+    said: /\bENOMEM\b/,
+    reason: 'the server has no memory left',
+    fix: 'on the server: free -m says how much',
+  },
+];
+
+/** The machine does not give what every process needs: why, and what to do. */
+export function machineRefusal(error: unknown): { reason: string; fix: string } | undefined {
+  return diskRefusal(error) ?? limitRefusals.find(({ said }) => said.test(messageOf(error)));
+}
+
 const refusals: Refusals = [
   {
     said: /^OOM /m,

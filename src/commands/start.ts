@@ -99,24 +99,39 @@ class WorkerProcess {
   }
 
   start(): void {
-    const log = openSync(this.#logFile, 'a', 0o600);
-    // A session of its own: Ctrl-C reaches only us, and we end the worker in order.
-    const child = fork(cli, ['worker'], { stdio: ['ignore', log, log, 'ipc'], detached: true });
-    closeSync(log); // it has its own
-    this.#child = child;
     const began = performance.now();
-    child.on('exit', (code, signal) => {
-      if (this.#stopping) return;
-      this.#pauseMs = performance.now() - began > 10_000 ? 100 : Math.min(this.#pauseMs * 2, 5000);
-      this.#logger.error({ code, signal }, 'the worker ended and is started again');
-      setTimeout(() => !this.#stopping && this.start(), this.#pauseMs);
-    });
+    try {
+      const child = this.#fork();
+      child.on('exit', (code, signal) => this.#startAgain(began, { code, signal }));
+      // Nothing was started, so nothing will exit: there are no more processes or open files to be had.
+      child.on('error', (err) => child.pid === undefined && this.#startAgain(began, { err }));
+      this.#child = child;
+    } catch (err) {
+      this.#startAgain(began, { err });
+    }
+  }
+
+  #fork(): ChildProcess {
+    const log = openSync(this.#logFile, 'a', 0o600);
+    try {
+      // A session of its own: Ctrl-C reaches only us, and we end the worker in order.
+      return fork(cli, ['worker'], { stdio: ['ignore', log, log, 'ipc'], detached: true });
+    } finally {
+      closeSync(log); // it has its own
+    }
+  }
+
+  #startAgain(began: number, why: object): void {
+    if (this.#stopping) return;
+    this.#pauseMs = performance.now() - began > 10_000 ? 100 : Math.min(this.#pauseMs * 2, 5000);
+    this.#logger.error(why, 'the worker ended and is started again');
+    setTimeout(() => !this.#stopping && this.start(), this.#pauseMs);
   }
 
   async stop(): Promise<void> {
     this.#stopping = true;
     const child = this.#child;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGTERM');
     await gone;

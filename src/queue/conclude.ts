@@ -4,7 +4,7 @@ import type { AppName } from '../domain/app.ts';
 import type { Deployment, DeploymentState, DeployOutcome, Step } from '../domain/deployment.ts';
 import { EngineAway } from '../domain/engine-away.ts';
 import { safeText } from '../domain/safe-text.ts';
-import { diskRefusal, messageOf } from '../errors.ts';
+import { machineRefusal, messageOf } from '../errors.ts';
 
 /** An attempt before it is known what the app's settings are. */
 export type Run = Omit<Attempt, 'settings'>;
@@ -14,11 +14,11 @@ export type Broken = { kind: 'broken'; reason: string; hints?: readonly string[]
 
 /** What a person is told of an error that nobody expected. */
 export function brokenBy(error: unknown): Broken {
-  const disk = diskRefusal(error);
+  const refusal = machineRefusal(error);
   return {
     kind: 'broken',
-    reason: disk?.reason ?? safeText(messageOf(error), 150),
-    ...(disk && { hints: [disk.fix] }),
+    reason: refusal?.reason ?? safeText(messageOf(error), 150),
+    ...(refusal && { hints: [refusal.fix] }),
     ...(error instanceof EngineAway && error.step !== undefined && { step: error.step }),
   };
 }

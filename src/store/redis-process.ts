@@ -88,9 +88,11 @@ export class RedisProcess {
       );
     else this.#logger.warn('redis was gone and is started again');
     this.#starts.push(now);
-    await this.#untilReady(this.#spawn()).catch((err: unknown) =>
-      this.#logger.error({ err }, 'redis did not come back'),
-    );
+    try {
+      await this.#untilReady(this.#spawn());
+    } catch (err) {
+      this.#logger.error({ err }, 'redis did not come back');
+    }
   }
 
   #spawn(): ChildProcess {

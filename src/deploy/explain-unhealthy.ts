@@ -1,6 +1,7 @@
 import { showMemory } from '../domain/app-options.ts';
 import type { ContainerState } from '../domain/container.ts';
 import type { Problem } from '../domain/deployment.ts';
+import { machineRefusal } from '../errors.ts';
 import type { HealthCheck } from './health-check.ts';
 import type { Listener } from './listening-sockets.ts';
 
@@ -77,12 +78,15 @@ function explainSymptom(symptom: Symptom, facts: Facts): Problem {
         reason: `${name} was accepted but not answered within ${waited}`,
         hints: ['the app hangs or is very slow to start'],
       };
-    case 'broken':
+    case 'broken': {
+      const refusal = machineRefusal(symptom.message);
+      if (refusal) return { reason: `the app could not be asked: ${refusal.reason}`, hints: [refusal.fix] };
       return {
         reason: `${name} got no HTTP answer`,
         details: [symptom.message],
         hints: [`port ${port} must speak plain HTTP`],
       };
+    }
     case 'refused':
       return check.kind === 'tcp' ? explainTcpRefusal(port, listeners) : explainRefusal(port, listeners);
     case 'connected':

@@ -56,6 +56,13 @@ describe('why a container is not healthy', () => {
       /CC_DOCKER_EXPOSED_HTTP_PORT=3000/,
     ],
     [
+      'the server cannot even ask',
+      { kind: 'broken', message: 'connect EMFILE 10.213.0.52:8080 - Local (undefined:undefined)' },
+      {},
+      /^the app could not be asked: the server has as many files open as it may/,
+      /raise that limit/,
+    ],
+    [
       'it answers something else',
       { kind: 'answered', status: 404 },
       {},

@@ -131,7 +131,8 @@ test('the worker, in the middle of a build: it fails and says why, and the next 
     await using _ = await outOfFiles(await rig.workerPid());
     const end = await push.result;
     expect(end.code).toBe(1);
-    expect(end.stderr).toMatch(/deploy #2 failed: the server has as many files open as it may/);
+    expect(end.stderr).toMatch(/deploy #2 failed.*: the server has as many files open as it may/);
+    expect(end.stderr).toMatch(/hint: on the server: raise that limit/);
   }
   expect((await repo.push(url)).stderr).toContain('half v3 is live');
   expect(await body('half')).toBe('two');

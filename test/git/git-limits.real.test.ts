@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -27,6 +28,7 @@ async function startServerProcess() {
   const [{ port }] = (await once(server, 'message')) as [{ port: number }];
   return {
     pid: server.pid ?? 0,
+    port,
     url: (name: string) => `http://root:right@127.0.0.1:${port}/${name}.git`,
     state: async (): Promise<ServerState> => {
       server.send('state');
@@ -58,13 +60,18 @@ describe('limits', () => {
     await repo.push(server.url('first'));
     const open = readdirSync(`/proc/${server.pid}/fd`).length;
     execFileSync('prlimit', ['--pid', `${server.pid}`, `--nofile=${open + 20}:${open + 20}`]);
+    // So few are left that not even one git can be started.
+    const idle = Array.from({ length: 17 }, () => connect(server.port, '127.0.0.1').on('error', () => {}));
+    const openNow = () => readdirSync(`/proc/${server.pid}/fd`).length;
+    await until('it has accepted them', () => openNow() === open + idle.length);
 
     const results = await Promise.all(
       Array.from({ length: 20 }, (_, index) => repo.push(server.url(`app-${index}`))),
     );
     expect(results.filter((result) => result.code !== 0).length).toBeGreaterThan(0);
+    for (const socket of idle) socket.destroy();
     await until('its processes are gone', async () => (await server.state()).processes === 0);
-    await until('its descriptors are closed', () => readdirSync(`/proc/${server.pid}/fd`).length <= open);
+    await until('its descriptors are closed', () => openNow() <= open);
     expect(await repo.push(server.url('last'))).toMatchObject({ code: 0 });
     expect(await gitClient().run(['ls-remote', server.url('first')])).toMatchObject({ code: 0 });
   });

@@ -17,6 +17,10 @@ import { counting } from './counting.ts';
 
 export type GitPart = { endpoint: GitEndpoint; repositories: Repositories; stop: () => Promise<void> };
 
+/** Redis was asked and has not answered, so that nobody knows. */
+const mayBeAccepted =
+  'push again in a minute; should this push have been accepted all the same, that joins it';
+
 /** Takes pushes, tells pushers how their deployments go, and lets the branches follow what is live. */
 export async function startGit(context: ServerContext): Promise<GitPart> {
   const { config, paths, hasty, stores, queue, events, logs, metrics, logger, recordAudit } = context;
@@ -58,7 +62,10 @@ export async function startGit(context: ServerContext): Promise<GitPart> {
   const receive = receivePushes({
     apps,
     releases,
-    request: (asked) => overOutage(() => deployments.request(asked)),
+    request: (asked) =>
+      overOutage(() => deployments.request(asked)).catch((error: unknown) => {
+        throw isRedisTrouble(error) ? queueUnavailable(hasty, error, mayBeAccepted) : error;
+      }),
     // What was accepted is followed to its end, however long Redis is away.
     deployments: stores.background.deployments,
     queue,

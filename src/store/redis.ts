@@ -36,14 +36,14 @@ export function storeRefusal(redis: Redis, error: unknown): ReturnType<typeof re
   return redisRefusal(error) ?? (isRedisTrouble(error) ? redisRefusal(troubles.get(redis)) : undefined);
 }
 
-/** For people: why Redis did not do what they asked for. */
-export function queueUnavailable(redis: Redis, error: unknown): UserError {
+/** For people: why Redis did not do what they asked for, and `advice` unless that says what to do. */
+export function queueUnavailable(redis: Redis, error: unknown, advice = 'try again in a minute'): UserError {
   const refusal = storeRefusal(redis, error);
   const because = refusal ? `: ${refusal.reason}` : '';
   return new UserError(
     'QUEUE_UNAVAILABLE',
     `the deploy queue is unavailable${because}; running apps are not affected`,
-    refusal?.fix ?? 'try again in a minute',
+    refusal?.fix ?? advice,
   );
 }
 

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Docker from 'dockerode';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { Failpoints } from '../chaos/failpoints.ts';
 import { EngineProxy } from '../support/engine-proxy.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { processesIn, processesOf } from '../support/processes.ts';
@@ -289,6 +290,33 @@ describe('Redis', () => {
     const again = await repo.push(url);
     expect(again.stderr).toMatch(/success: shop v2 is live/);
     expect(again.code).toBe(0);
+    await expectNothingLeftBehind(rig);
+  });
+
+  test('frozen while it is asked for a deployment: nobody knows, which is what the push says', async () => {
+    using failpoints = new Failpoints();
+    await using rig = await Rig.start(failpoints.env);
+    rig.explainFailures();
+    await using repo = await appRepository('page');
+    const url = await rig.pushUrl('shop');
+    failpoints.arm('before request');
+    const push = repo.push(url);
+    await until('it is about to ask', () => failpoints.reachedBy !== undefined);
+    const redis = await rig.redisPid();
+    process.kill(redis, 'SIGSTOP');
+    failpoints.release();
+    const end = await push;
+    process.kill(redis, 'SIGCONT');
+    expect(end.code).toBe(1);
+    expect(end.stderr).toContain('(the deploy queue is unavailable; running apps are not affected)');
+    expect(end.stderr).toContain(
+      'hint: push again in a minute; should this push have been accepted all the same, that joins it',
+    );
+    const again = await repo.push(url);
+    expect(again.code).toBe(0);
+    await until('it is live', async () => (await rig.request('shop')).body === 'one');
+    const { body } = await rig.api('GET', '/apps/shop/deployments');
+    expect(JSON.parse(body)).toMatchObject({ deployments: [{ number: 1, state: 'live' }] });
     await expectNothingLeftBehind(rig);
   });
 

@@ -1,6 +1,7 @@
 import { syntaxImage } from '../domain/dockerfile.ts';
 import type { BuildFailure } from './build-output.ts';
 import type { BuildResult } from './engine.ts';
+import { explainFullDisk } from './full-disk.ts';
 
 /** The builder's failure as one line for people, the same for both builders. */
 export function explainFailure(
@@ -15,6 +16,11 @@ export function explainFailure(
       command: instruction,
       exitCode,
     };
+  }
+  const full = explainFullDisk(message);
+  if (full !== undefined) {
+    const reason = instruction === undefined ? full : `${quote(instruction)}: ${full}`;
+    return { ok: false, reason, isDiskFull: true };
   }
   if (instruction !== undefined) {
     const secret = /\bsecret (\S+?):? not found\b/.exec(cause)?.[1];

@@ -29,7 +29,8 @@ export type BuildEvent =
 
 export type BuildResult =
   | { ok: true; image: ImageFacts; steps: number; cachedSteps: number }
-  | { ok: false; reason: string; command?: string; exitCode?: number };
+  /** `isDiskFull`: that of the engine. */
+  | { ok: false; reason: string; command?: string; exitCode?: number; isDiskFull?: boolean };
 
 export type ImageFacts = {
   id: string;

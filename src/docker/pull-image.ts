@@ -5,6 +5,7 @@ import { timeoutSignal } from '../timeout-signal.ts';
 import type { PullProgress, PullRequest, PullResult } from './engine.ts';
 import type { EngineClient } from './engine-client.ts';
 import { refusalOf } from './engine-refusal.ts';
+import { explainFullDisk } from './full-disk.ts';
 import { readMessages } from './ndjson.ts';
 import { registryAuth } from './registry-access.ts';
 
@@ -148,6 +149,8 @@ function refusedBy(error: unknown, credentials: RegistryLogin | undefined): Refu
 /** The engine's words about a registry are long, and name it again. */
 export function explainPull(message: string, credentials: RegistryLogin | undefined): Refused {
   const no = (reason: string): Refused => ({ ok: false, reason });
+  const full = explainFullDisk(message);
+  if (full !== undefined) return no(full);
   if (/error parsing HTTP 404 response body/i.test(message))
     return no('no registry of API v2 answers there (an old one of API v1, or no registry)');
   if (/no basic auth credentials|unauthorized|authentication required|denied|\b401\b|\b403\b/i.test(message))

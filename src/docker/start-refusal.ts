@@ -1,8 +1,12 @@
+import { explainFullDisk } from './full-disk.ts';
+
 /** Why a container did not start, as one line for people; the engine's words carry the layers they came through. */
 export function explainRefusal(message: string, image: string): string {
   if (/no command specified/i.test(message)) return 'the image has no command: add CMD to the Dockerfile';
   if (/^no such image/i.test(message)) return `the image ${image} is gone from the engine`;
   if (isAddressTaken(message)) return 'its address in the network is in use by another container';
+  const full = explainFullDisk(message);
+  if (full !== undefined) return full;
   const command = /exec: "([^"]+)"/.exec(message)?.[1];
   if (command !== undefined) {
     const known = explainExec(command, message);

@@ -15,6 +15,25 @@ it.each([
   });
 });
 
+it.each([
+  [
+    'failed to read downloaded context: failed to load cache key: write /data/overlay2/x/diff/context: no space left on device',
+    undefined,
+    '',
+  ],
+  [
+    'failed to copy files: copy file range failed: no space left on device',
+    'COPY large /x',
+    'COPY large /x: ',
+  ],
+])('says that the disk of the engine is full: %s', (message, instruction, where) => {
+  expect(explainFailure({ message, instruction }, '')).toEqual({
+    ok: false,
+    reason: `${where}the disk of the Docker engine is full; free space there: docker system prune`,
+    isDiskFull: true,
+  });
+});
+
 it('takes the exit code of the legacy builder from beside the message', () => {
   const error = "The command '/bin/sh -c npm ci' returned a non-zero code: 7";
   expect(errorOf({ error, errorDetail: { code: 7, message: error } })).toEqual({

@@ -34,6 +34,10 @@ test.each([
     'no matching manifest for linux/amd64 in the manifest list entries',
     'not for machines like this one (linux/amd64)',
   ],
+  [
+    'failed to register layer: ApplyLayer exit status 1: write /large: no space left on device',
+    'the disk of the Docker engine is full',
+  ],
   ['unexpected EOF', 'broke the download off'],
   ['something new', 'something new'],
 ])('%s', (message, reason) => {

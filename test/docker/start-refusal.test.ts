@@ -10,6 +10,10 @@ it.each([
     'cannot start "nope": it is not in the image, or its interpreter is not',
   ],
   ['failed to create shim task: OCI runtime create failed: something else: unknown', 'something else'],
+  [
+    'write /data/overlay2/x-init/link: no space left on device',
+    'the disk of the Docker engine is full; free space there: docker system prune',
+  ],
   ['invalid IP address', 'invalid IP address'],
 ])('explains %j', (message, reason) => {
   expect(explainRefusal(message, 'web:1')).toBe(reason);

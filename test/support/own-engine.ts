@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, readlink, rm, rmdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, rmdir } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import Docker from 'dockerode';
 import { baseImage, localDocker, nodeImage } from './base-image.ts';
 import { innerPid } from './processes.ts';
@@ -61,13 +62,17 @@ export class OwnEngine {
     this.docker = new Docker({ socketPath, host: undefined, protocol: 'http' });
   }
 
-  /** With images of this machine's engine. */
-  static async start(images: readonly string[] = [baseImage, nodeImage]): Promise<OwnEngine> {
+  /** With images of this machine's engine, and a disk for all it keeps: as much memory as that takes, until its power is cut. */
+  static async start(
+    images: readonly string[] = [baseImage, nodeImage],
+    diskBytes?: number,
+  ): Promise<OwnEngine> {
     await removeForgotten();
     const folder = await mkdtemp(join(tmpdir(), `${namePrefix}${process.pid}-`));
     const engine = new OwnEngine(folder, folder.slice(tmpdir().length + 1));
     try {
       await engine.powerOn();
+      if (diskBytes !== undefined) await engine.#mountDisk(diskBytes);
       await engine.startDaemon();
       for (const image of images) await until(`${image} is there, too`, () => engine.load(image), 120_000);
     } catch (error) {
@@ -75,6 +80,22 @@ export class OwnEngine {
       throw error;
     }
     return engine;
+  }
+
+  async #mountDisk(bytes: number): Promise<void> {
+    await mkdir(this.dataDir);
+    await this.run('mount', '-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', this.dataDir);
+  }
+
+  /** To its end, as a process there. */
+  async run(...command: string[]): Promise<void> {
+    const [nsenter, ...args] = [...this.inside('/'), ...command];
+    await promisify(execFile)(nsenter, args);
+  }
+
+  /** Where the engine keeps everything. */
+  get dataDir(): string {
+    return join(this.#folder, 'data');
   }
 
   /** From this machine's engine. */
@@ -85,7 +106,7 @@ export class OwnEngine {
   }
 
   /** What a command starts with that is to run there, in a folder. */
-  inside(folder: string): string[] {
+  inside(folder: string): [string, ...string[]] {
     const first = innerPid(this.#machine);
     return ['nsenter', `--target=${first}`, '--net', '--mount', '--pid', '--', 'env', `--chdir=${folder}`];
   }
@@ -133,7 +154,7 @@ export class OwnEngine {
     const [nsenter, ...args] = [
       ...this.inside('/'),
       'dockerd',
-      `--data-root=${join(this.#folder, 'data')}`,
+      `--data-root=${this.dataDir}`,
       `--host=${this.dockerHost}`,
       `--cgroup-parent=/${this.#name}`,
     ];

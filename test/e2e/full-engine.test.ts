@@ -11,7 +11,7 @@ import { startPush } from '../support/started-push.ts';
 let engine: OwnEngine;
 let rig: Rig;
 beforeAll(async () => {
-  engine = await OwnEngine.start([baseImage], 150 * 1024 ** 2);
+  engine = await OwnEngine.start({ images: [baseImage], diskBytes: 150 * 1024 ** 2 });
   const settings = { GANTRY_HEALTH_TIMEOUT: '10', GANTRY_STOP_TIMEOUT: '1', GANTRY_DISK_FLOOR: '50M' };
   rig = await Rig.start(settings, engine);
 });

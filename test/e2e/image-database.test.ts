@@ -14,7 +14,7 @@ let rig: Rig;
 let postgres: string;
 beforeAll(async () => {
   postgres = await postgresImage();
-  engine = await OwnEngine.start([baseImage, postgres]);
+  engine = await OwnEngine.start({ images: [baseImage, postgres] });
   registry = await startRegistry({ isOpen: true, engine });
   rig = await Rig.start({}, engine);
 }, 900_000);

@@ -10,7 +10,7 @@ import { startPush } from '../support/started-push.ts';
 let engine: OwnEngine;
 let rig: Rig;
 beforeAll(async () => {
-  engine = await OwnEngine.start([baseImage]);
+  engine = await OwnEngine.start({ images: [baseImage] });
   rig = await Rig.start({ GANTRY_HEALTH_TIMEOUT: '10', GANTRY_STOP_TIMEOUT: '1' }, engine);
 });
 afterAll(async () => {

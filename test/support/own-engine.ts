@@ -39,6 +39,15 @@ createServer({ allowHalfOpen: true }, (client) => {
 }).listen(path);
 `;
 
+type Options = {
+  /** Of this machine's engine, to begin with. */
+  images?: readonly string[];
+  /** A disk for all the engine keeps, in memory; it is empty after a power cut. */
+  diskBytes?: number;
+  /** Of dockerd, besides. */
+  flags?: readonly string[];
+};
+
 const namePrefix = 'gtry-engine-';
 
 /**
@@ -50,26 +59,28 @@ export class OwnEngine {
   readonly dockerHost: string;
   readonly #folder: string;
   readonly #name: string;
+  readonly #flags: readonly string[];
   readonly #doors = new Map<number, { server: Server; sockets: Set<Socket> }>();
   #machine: ChildProcess | undefined;
   #dockerd: ChildProcess | undefined;
 
-  private constructor(folder: string, name: string) {
+  private constructor(folder: string, name: string, flags: readonly string[]) {
     this.#folder = folder;
     this.#name = name;
+    this.#flags = flags;
     const socketPath = join(folder, 'docker.sock');
     this.dockerHost = `unix://${socketPath}`;
     this.docker = new Docker({ socketPath, host: undefined, protocol: 'http' });
   }
 
-  /** With images of this machine's engine, and a disk for all it keeps: as much memory as that takes, until its power is cut. */
-  static async start(
-    images: readonly string[] = [baseImage, nodeImage],
-    diskBytes?: number,
-  ): Promise<OwnEngine> {
+  static async start({
+    images = [baseImage, nodeImage],
+    diskBytes,
+    flags = [],
+  }: Options = {}): Promise<OwnEngine> {
     await removeForgotten();
     const folder = await mkdtemp(join(tmpdir(), `${namePrefix}${process.pid}-`));
-    const engine = new OwnEngine(folder, folder.slice(tmpdir().length + 1));
+    const engine = new OwnEngine(folder, folder.slice(tmpdir().length + 1), flags);
     try {
       await engine.powerOn();
       if (diskBytes !== undefined) await engine.#mountDisk(diskBytes);
@@ -157,6 +168,7 @@ export class OwnEngine {
       `--data-root=${this.dataDir}`,
       `--host=${this.dockerHost}`,
       `--cgroup-parent=/${this.#name}`,
+      ...this.#flags,
     ];
     const log = join(this.#folder, 'dockerd.log');
     const output = openSync(log, 'a');

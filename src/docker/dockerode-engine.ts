@@ -123,18 +123,14 @@ export class DockerodeEngine implements Engine {
     report: (event: BuildEvent) => Promise<void>,
     signal: AbortSignal,
   ): Promise<BuildResult> {
-    let isDiskFull = false;
-    try {
-      const result = await whileAnswering(this.#client, signal, (limited) =>
-        buildImage(this.#client, request, report, limited),
-      );
-      isDiskFull = !result.ok && result.isDiskFull === true;
-      return result;
-    } finally {
+    const result = await whileAnswering(this.#client, signal, (limited) =>
+      buildImage(this.#client, request, report, limited),
+    ).finally(() => {
       if (request.builder === 'buildkit') this.#sweeper.request();
-      // What it has left of its files may be all that fills the disk, and the next push comes at once.
-      if (isDiskFull) await this.#sweeper.drain();
-    }
+    });
+    // What is left of its files may be all that fills the disk, and the next push comes at once.
+    if (!result.ok && result.isDiskFull) await this.#sweeper.drain();
+    return result;
   }
 
   /** For the doctor. */

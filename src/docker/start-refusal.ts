@@ -7,6 +7,8 @@ export function explainRefusal(message: string, image: string): string {
   if (isAddressTaken(message)) return 'its address in the network is in use by another container';
   const full = explainFullDisk(message);
   if (full !== undefined) return full;
+  if (/^connection (error|closed).*: unavailable$/s.test(message.trim()))
+    return 'the Docker engine has lost containerd, which comes back within seconds; try again';
   const command = /exec: "([^"]+)"/.exec(message)?.[1];
   if (command !== undefined) {
     const known = explainExec(command, message);

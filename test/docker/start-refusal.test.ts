@@ -14,6 +14,14 @@ it.each([
     'write /data/overlay2/x-init/link: no space left on device',
     'the disk of the Docker engine is full; free space there: docker system prune',
   ],
+  [
+    'connection error: desc = "transport: Error while dialing dial unix /var/run/docker/containerd/containerd.sock: connect: connection refused": unavailable',
+    'the Docker engine has lost containerd, which comes back within seconds; try again',
+  ],
+  [
+    'connection closed: unavailable',
+    'the Docker engine has lost containerd, which comes back within seconds; try again',
+  ],
   ['invalid IP address', 'invalid IP address'],
 ])('explains %j', (message, reason) => {
   expect(explainRefusal(message, 'web:1')).toBe(reason);

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { ForgetfulDisk } from '../support/forgetful-disk.ts';
 import { type GitResult, gitClient, resultOf } from '../support/git.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
-import { killAll, processesOf } from '../support/processes.ts';
+import { freezeAll, killAll, processesOf } from '../support/processes.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 import { startPush } from '../support/started-push.ts';
 
@@ -29,8 +29,7 @@ beforeEach(() => rig.explainFailures());
 
 /** And comes back. */
 async function cutPower(): Promise<void> {
-  const pids = (await processesOf(rig.dataDir)).map((line) => Number.parseInt(line, 10));
-  for (const pid of pids) process.kill(pid, 'SIGSTOP');
+  const pids = await freezeAll(rig.dataDir);
   await disk.cutPower(async () => {
     await rig.crash();
     killAll(pids);

@@ -3,6 +3,7 @@ import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { until } from './rig.ts';
 
 const run = promisify(execFile);
 
@@ -29,12 +30,15 @@ export class ForgetfulDisk {
     return disk;
   }
 
-  /** Nobody may write to it while `dying` is not done; then nobody has anything of it open. */
+  /**
+   * Nobody may write to it while `dying` is not done; then everybody who did is dead. The files of one that was killed
+   * stay open for a moment after its name and its arguments are gone from /proc.
+   */
   async cutPower(dying: () => Promise<void>): Promise<void> {
     const kept = `${this.#image}.kept`;
     await run('cp', ['--sparse=always', this.#image, kept]);
     await dying();
-    await run('umount', [this.#folder]);
+    await until('nobody has a file of it open', () => this.#unmount());
     await rename(kept, this.#image);
     await this.#mount();
   }
@@ -46,6 +50,16 @@ export class ForgetfulDisk {
 
   get #image(): string {
     return join(this.#place, 'image');
+  }
+
+  async #unmount(): Promise<boolean> {
+    try {
+      await run('umount', [this.#folder]);
+      return true;
+    } catch (error) {
+      if (String(error).includes('target is busy')) return false;
+      throw error;
+    }
   }
 
   async #mount(): Promise<void> {

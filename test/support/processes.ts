@@ -80,11 +80,27 @@ export function innerPid(outer: ChildProcess | undefined): number {
   return Number(children.split(' ')[0]);
 }
 
-/** Some may end because of the others. */
+/** Suspends everything that runs for a folder, what it starts meanwhile included. */
+export async function freezeAll(folder: string): Promise<number[]> {
+  const frozen = new Set<number>();
+  for (;;) {
+    const pids = (await processesOf(folder)).map((line) => Number.parseInt(line, 10));
+    const others = pids.filter((pid) => !frozen.has(pid));
+    if (others.length === 0) return pids;
+    signalAll(others, 'SIGSTOP');
+    for (const pid of others) frozen.add(pid);
+  }
+}
+
 export function killAll(pids: readonly number[]): void {
+  signalAll(pids, 'SIGKILL');
+}
+
+/** Some may have ended, because of the others or by themselves. */
+function signalAll(pids: readonly number[], signal: 'SIGSTOP' | 'SIGKILL'): void {
   for (const pid of pids) {
     try {
-      process.kill(pid, 'SIGKILL');
+      process.kill(pid, signal);
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
     }

@@ -171,7 +171,7 @@ export class Rig {
   /** Ends the server process without a word, as a crash does; Redis and the router live on. */
   async crash(): Promise<void> {
     const child = this.#process;
-    if (!child || child.exitCode !== null) return;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
     process.kill(this.pid, 'SIGKILL');
     child.kill('SIGCONT'); // nsenter stops with what it has started

@@ -1,4 +1,5 @@
 import type { EngineClient } from './engine-client.ts';
+import { outliveContainerd } from './outlive-containerd.ts';
 
 /**
  * With "unless-stopped" the engine does not start again what still ran when it was killed itself: it stops that first, and
@@ -12,8 +13,10 @@ export async function setRestartPolicy(
   container: string,
   name: typeof keptPolicy | 'no',
 ): Promise<void> {
-  const set = await client.ask('setting a restart policy', (docker, abortSignal) =>
-    docker.getContainer(container).update({ RestartPolicy: { Name: name }, abortSignal }),
+  const set = await outliveContainerd(() =>
+    client.ask('setting a restart policy', (docker, abortSignal) =>
+      docker.getContainer(container).update({ RestartPolicy: { Name: name }, abortSignal }),
+    ),
   );
   if (!set.ok && set.refusal.status !== 404)
     throw new Error(`could not set when ${container} is restarted: ${set.refusal.message}`);

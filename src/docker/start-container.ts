@@ -2,8 +2,10 @@ import type { Duplex } from 'node:stream';
 import { type ContainerSpec, labels } from '../domain/container.ts';
 import { attachTerminal } from './attach-terminal.ts';
 import { containerConfig, needsHostUsers } from './container-config.ts';
-import type { StartResult } from './engine.ts';
+import type { EngineTerminal, StartResult } from './engine.ts';
 import type { EngineClient, RawRequest } from './engine-client.ts';
+import type { EngineRefusal } from './engine-refusal.ts';
+import { outliveContainerd } from './outlive-containerd.ts';
 import { removeContainer } from './remove-container.ts';
 import { explainRefusal, lostPlace } from './start-refusal.ts';
 
@@ -31,22 +33,31 @@ export async function startContainer(client: EngineClient, spec: ContainerSpec):
       await removeContainer(client, id);
       return { ok: false, reason: unjoined };
     }
-    const stdin = spec.stdin && (await attachStdin(client, id));
-    const terminal = spec.terminal && (await attachTerminal(client, id));
-    // Beside the start: a quick command asks for the size at once.
-    const [refusal] = await Promise.all([
-      start(client, id),
-      spec.terminal && terminal?.resize(spec.terminal),
-    ]);
-    stdin?.end(spec.stdin);
-    if (refusal === undefined) return { ok: true, container: id, ...(terminal && { terminal }) };
-    terminal?.stream.destroy();
+    const started = await outliveContainerd(() => attachAndStart(client, id, spec));
+    if (started.ok)
+      return { ok: true, container: id, ...(started.terminal && { terminal: started.terminal }) };
     await removeContainer(client, id);
-    return refused(refusal, spec);
+    return refused(started.refusal.message, spec);
   } catch (error) {
     await removeContainer(client, id).catch(() => undefined);
     throw error;
   }
+}
+
+/** A start that is refused has closed what was attached. */
+async function attachAndStart(
+  client: EngineClient,
+  id: string,
+  spec: ContainerSpec,
+): Promise<{ ok: true; terminal?: EngineTerminal } | { ok: false; refusal: EngineRefusal }> {
+  const stdin = spec.stdin && (await attachStdin(client, id));
+  const terminal = spec.terminal && (await attachTerminal(client, id));
+  // Beside the start: a quick command asks for the size at once.
+  const [started] = await Promise.all([start(client, id), spec.terminal && terminal?.resize(spec.terminal)]);
+  stdin?.end(spec.stdin);
+  if (started.ok) return { ok: true, ...(terminal && { terminal }) };
+  terminal?.stream.destroy();
+  return started;
 }
 
 function refused(message: string, { image, network }: ContainerSpec): StartResult {
@@ -103,21 +114,23 @@ function fenceOf(marks: Readonly<Record<string, string>>): number {
 }
 
 export async function startAgain(client: EngineClient, id: string): Promise<StartResult> {
-  const refusal = await start(client, id);
-  return refusal === undefined
+  const started = await outliveContainerd(() => start(client, id));
+  return started.ok
     ? { ok: true, container: id }
-    : { ok: false, reason: explainRefusal(refusal, 'of its release') };
+    : { ok: false, reason: explainRefusal(started.refusal.message, 'of its release') };
 }
 
-/** Answers why the engine refused, in its words. */
-async function start(client: EngineClient, id: string): Promise<string | undefined> {
+async function start(
+  client: EngineClient,
+  id: string,
+): Promise<{ ok: true } | { ok: false; refusal: EngineRefusal }> {
   const started = await client.ask(
     'starting a container',
     (docker, abortSignal) => docker.getContainer(id).start({ abortSignal }),
     startTimeoutMs,
   );
   // 304: it runs already.
-  return started.ok || started.refusal.status === 304 ? undefined : started.refusal.message;
+  return started.ok || started.refusal.status === 304 ? { ok: true } : started;
 }
 
 /** Before the start, or a quick command would find nothing to read. */

@@ -7,7 +7,7 @@ export function explainRefusal(message: string, image: string): string {
   if (isAddressTaken(message)) return 'its address in the network is in use by another container';
   const full = explainFullDisk(message);
   if (full !== undefined) return full;
-  if (/^connection (error|closed).*: unavailable$/s.test(message.trim()))
+  if (isContainerdAway(message))
     return 'the Docker engine has lost containerd, which comes back within seconds; try again';
   const command = /exec: "([^"]+)"/.exec(message)?.[1];
   if (command !== undefined) {
@@ -15,6 +15,10 @@ export function explainRefusal(message: string, image: string): string {
     if (known !== undefined) return known;
   }
   return message.replace(/^.*(OCI runtime create failed: )/s, '').replace(/: unknown$/, '');
+}
+
+export function isContainerdAway(message: string): boolean {
+  return /\b(connection (error|closed)|transport is closing)\b.*: unavailable$/s.test(message.trim());
 }
 
 /** Which part of its place in the network a container did not find. */

@@ -19,6 +19,10 @@ it.each([
     'the Docker engine has lost containerd, which comes back within seconds; try again',
   ],
   [
+    'transport is closing: unavailable',
+    'the Docker engine has lost containerd, which comes back within seconds; try again',
+  ],
+  [
     'connection closed: unavailable',
     'the Docker engine has lost containerd, which comes back within seconds; try again',
   ],

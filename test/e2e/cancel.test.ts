@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { resultOf } from '../support/git.ts';
 import { inventory, settledInventory } from '../support/inventory.ts';
 import { notesApp } from '../support/notes-app.ts';
-import { processesWith } from '../support/processes.ts';
+import { killAll, processesWith } from '../support/processes.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 import { Visitors } from '../support/visitor.ts';
 
@@ -279,7 +279,7 @@ test('after the switch it is too late', async () => {
     'error: deploy #1 has ended or is past its switch; it cannot be cancelled\nhint: too late for that: gantry rollback brings the release before back\n',
   );
   expect(late.code).toBe(5);
-  for (const line of await processesWith(mark)) process.kill(Number(line.split(' ')[0]), 'SIGKILL');
+  killAll((await processesWith(mark)).map((line) => Number.parseInt(line, 10)));
   expect((await push.result).code).toBe(0);
   expect(await deployment('late', 1)).toMatchObject({ state: 'live' });
   expect((await rig.gantry('deploys', 'cancel', '1', '--app', 'late')).code).toBe(5);

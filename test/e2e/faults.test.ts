@@ -104,7 +104,7 @@ describe('somebody dies', () => {
     await using repo = await appRepository('web', { Dockerfile: slowBuild(3) });
     const url = await rig.pushUrl('client');
     const push = await startPushUntil(repo, url, 'in-the-middle');
-    for (const pid of await family(push.child.pid ?? 0)) process.kill(pid, 'SIGKILL');
+    killAll(await family(push.child.pid ?? 0));
     await until('it is live', async () => (await deployments('client'))[0]?.state === 'live');
     expect((await rig.request('client')).body).toBe('one');
     const commit = (await repo.git('rev-parse', 'HEAD')).stdout.trim();

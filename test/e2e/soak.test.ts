@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { gitClient, resultOf } from '../support/git.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
-import { family } from '../support/processes.ts';
+import { family, killAll } from '../support/processes.ts';
 import { randomNumbers } from '../support/random.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 import { Visitors } from '../support/visitor.ts';
@@ -180,13 +180,7 @@ async function leftWhileUploading({ app, repo, url, count, dice, left }: Lane): 
 
 /** git's transport is a program of its own, and would finish alone. */
 async function kill(pid: number | undefined): Promise<void> {
-  for (const member of await family(pid ?? 0)) {
-    try {
-      process.kill(member, 'SIGKILL');
-    } catch {
-      // It has ended by itself.
-    }
-  }
+  killAll(await family(pid ?? 0));
 }
 
 async function makeTrouble(dice: Dice, end: number): Promise<void> {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { localDocker } from '../support/base-image.ts';
+import { slowStep } from '../support/dockerfiles.ts';
 import { type GitResult, gitClient, resultOf } from '../support/git.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { startRegistry } from '../support/registry.ts';
@@ -69,7 +70,7 @@ test('made while a build runs and visitors come, then everything is lost: the ap
   await rig.setEnv('shop', { PASSWORD: 'another one' });
   const oldToken = await rig.token;
 
-  const dockerfile = `FROM gantry-test/node:1\nRUN echo ${randomUUID()} half-$(echo way) && sleep 30\nCOPY . /app\nCMD ["node","/app/server.js"]\n`;
+  const dockerfile = `FROM gantry-test/node:1\n${slowStep(30)}\nCOPY . /app\nCMD ["node","/app/server.js"]\n`;
   await repo.commit({ version: 'three', Dockerfile: dockerfile }, 'the third');
   const push = repo.startPush(url);
   const pushed = resultOf(push);

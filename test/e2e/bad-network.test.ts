@@ -1,5 +1,6 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { page } from '../support/dockerfiles.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { Network } from '../support/network.ts';
 import { temporaryRedis } from '../support/redis.ts';
@@ -15,11 +16,8 @@ const lines = 200;
 /** A build that says so many lines over four seconds. */
 function talkative(): string {
   const run = `RUN echo ${randomUUID()} half-$(echo way); for i in $(seq 1 ${lines}); do echo line-$i; sleep 0.02; done`;
-  return `FROM gantry-test/base:1\nCOPY version /www/index.html\n${run}\nCMD ["httpd","-f","-p","8080","-h","/www"]\n`;
+  return page(run);
 }
-
-const plain =
-  'FROM gantry-test/base:1\nCOPY version /www/index.html\nCMD ["httpd","-f","-p","8080","-h","/www"]\n';
 
 /** The lines of the build as they are in a text. */
 function counted(text: string): number[] {
@@ -114,7 +112,7 @@ test(`connections break from before a push (NETWORK_SEED=${seed}): it is refused
   for (let count = 1; count <= 8; count += 1) {
     const version = `attempt ${count}`;
     const known = await deployments();
-    await repo.commit({ version, Dockerfile: plain });
+    await repo.commit({ version, Dockerfile: page() });
     network.breakAtRandom(100);
     const push = await repo.push(await rig.pushUrl('shop'));
     network.mend();

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { Clock } from '../support/clock.ts';
+import { page, slowStep } from '../support/dockerfiles.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
 import { startPush } from '../support/started-push.ts';
@@ -27,8 +28,6 @@ async function lastDeployment(): Promise<Deployment | undefined> {
   return (JSON.parse(body) as { deployments: Deployment[] }).deployments[0];
 }
 
-const slowly =
-  'FROM gantry-test/base:1\nCOPY version /www/index.html\nRUN echo half-$(echo way) && sleep 4\nCMD ["httpd","-f","-p","8080","-h","/www"]\n';
 const saying = 'CMD ["sh","-c","echo serving; exec httpd -f -p 8080 -h /www"]';
 const day = 86_400_000;
 
@@ -40,7 +39,7 @@ async function offset(): Promise<number> {
 
 test('a clock set back by an hour just before a worker is killed keeps nobody waiting', async () => {
   const url = await rig.pushUrl('shop');
-  await repo.commit({ version: 'after the kill', Dockerfile: slowly.replace(/CMD.*/, saying) });
+  await repo.commit({ version: 'after the kill', Dockerfile: page(slowStep(4)).replace(/CMD.*/, saying) });
   const push = startPush(repo, url);
   await push.says('half-way');
   clock.jump('-1h');
@@ -75,7 +74,7 @@ test.each([
     const visitors = new Visitors(rig.httpPort, 'shop.localhost', 25);
     for (const [index, to] of [jump, '+0'].entries()) {
       const version = `${jump} ${index}`;
-      await repo.commit({ version, Dockerfile: slowly });
+      await repo.commit({ version, Dockerfile: page(slowStep(4)) });
       const push = startPush(repo, url);
       await push.says('half-way');
       clock.jump(to);

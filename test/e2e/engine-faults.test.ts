@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { page, slowStep } from '../support/dockerfiles.ts';
 import { EngineProxy } from '../support/engine-proxy.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { OwnEngine } from '../support/own-engine.ts';
@@ -21,13 +21,6 @@ afterAll(async () => {
   await engine?.[Symbol.asyncDispose]();
 });
 beforeEach(() => rig.explainFailures());
-
-const serves = 'CMD ["httpd","-f","-p","8080","-h","/www"]\n';
-const page = `FROM gantry-test/base:1\nCOPY version /www/index.html\n${serves}`;
-
-/** A build that takes its time, whatever is cached, and says when it is in the middle of it. */
-const slowBuild = (seconds: number): string =>
-  page.replace('CMD', `RUN echo ${randomUUID()} half-$(echo way) && sleep ${seconds}\nCMD`);
 
 /** Says when it runs, and never that it is healthy. */
 const neverHealthy = 'FROM gantry-test/base:1\nCMD ["sleep","1000"]\n';
@@ -56,7 +49,7 @@ async function expectAllWell(
   app: { repo: Awaited<ReturnType<typeof appRepository>>; url: string },
   name: string,
 ) {
-  await app.repo.commit({ version: 'after', Dockerfile: page });
+  await app.repo.commit({ version: 'after', Dockerfile: page() });
   expect((await app.repo.push(app.url)).stderr).toMatch(new RegExp(`${name} v\\d+ is live`));
   expect(await visit(name)).toBe('after');
   const states = (await deployments(name)).map(({ state }) => state);
@@ -77,7 +70,7 @@ describe('in the middle of a build', () => {
     const app = builder.replaceAll(' ', '-').toLowerCase();
     await using one = await liveApp(app);
     await rig.setEnv(app, env);
-    await one.repo.commit({ version: 'two', Dockerfile: slowBuild(3) });
+    await one.repo.commit({ version: 'two', Dockerfile: page(slowStep(3)) });
     const push = startPush(one.repo, one.url);
     await push.says('half-way');
     await restartEngine();
@@ -92,7 +85,7 @@ describe('in the middle of a build', () => {
 
   test('and again in the second try: it fails in one line', async () => {
     await using one = await liveApp('twice');
-    await one.repo.commit({ version: 'two', Dockerfile: slowBuild(60) });
+    await one.repo.commit({ version: 'two', Dockerfile: page(slowStep(60)) });
     const push = startPush(one.repo, one.url);
     await push.says('half-way');
     await engine.stopDaemon();
@@ -143,7 +136,7 @@ test('hangs in a build and before a start: both fail in their step within a minu
   await using built = await liveApp('built');
   await using begun = await liveApp('begun');
   await rig.setEnv('begun', { CC_PRE_RUN_HOOK: 'echo waiting; sleep 3' });
-  await built.repo.commit({ version: 'two', Dockerfile: slowBuild(300) });
+  await built.repo.commit({ version: 'two', Dockerfile: page(slowStep(300)) });
   await begun.repo.commit({ version: 'two' });
   const pushes = [startPush(built.repo, built.url), startPush(begun.repo, begun.url)] as const;
   await Promise.all([pushes[0].says('half-way'), pushes[1].says('waiting')]);
@@ -165,7 +158,7 @@ test('hangs in a build and before a start: both fail in their step within a minu
 
 describe('the power is cut', () => {
   test.each([
-    ['in the middle of a build', 'half-way', slowBuild(4), 'live', 'two'],
+    ['in the middle of a build', 'half-way', page(slowStep(4)), 'live', 'two'],
     ['while a candidate is to become healthy', 'not yet:', neverHealthy, 'failed', 'one'],
   ])(
     '%s: what served is back, and the deployment comes to one end',

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { baseImage } from '../support/base-image.ts';
+import { page } from '../support/dockerfiles.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { OwnEngine } from '../support/own-engine.ts';
 import { appRepository, Rig } from '../support/rig.ts';
@@ -20,11 +21,6 @@ afterAll(async () => {
   await engine?.[Symbol.asyncDispose]();
 });
 beforeEach(() => rig.explainFailures());
-
-function page(...more: string[]): string {
-  const serve = 'CMD ["httpd","-f","-p","8080","-h","/www"]\n';
-  return [`FROM ${baseImage}`, 'COPY version /www/index.html', ...more, serve].join('\n');
-}
 
 async function live(app: string) {
   const repo = await appRepository('page', { version: 'one' });

@@ -3,6 +3,7 @@ import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
+import { page, slowStep } from '../support/dockerfiles.ts';
 import { resultOf } from '../support/git.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
@@ -90,8 +91,7 @@ describe('Redis', () => {
   );
 
   test('is full in the middle of a build: the deployment ends once there is room again, and only one serves', async () => {
-    const dockerfile = `FROM gantry-test/base:1\nCOPY version /www/index.html\nRUN echo ${randomUUID()} half-$(echo way) && sleep 4\nCMD ["httpd","-f","-p","8080","-h","/www"]\n`;
-    await repo.commit({ version: 'through', Dockerfile: dockerfile });
+    await repo.commit({ version: 'through', Dockerfile: page(slowStep(4)) });
     const child = repo.startPush(await rig.pushUrl('shop'));
     const pushed = resultOf(child);
     let said = '';

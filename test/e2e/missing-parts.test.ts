@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,20 +6,12 @@ import { join } from 'node:path';
 import Docker from 'dockerode';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { Failpoints } from '../chaos/failpoints.ts';
+import { page, slowStep } from '../support/dockerfiles.ts';
 import { EngineProxy } from '../support/engine-proxy.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { processesIn, processesOf } from '../support/processes.ts';
 import { appRepository, freePort, Rig, until } from '../support/rig.ts';
 import { type StartedPush, startPush } from '../support/started-push.ts';
-
-const page =
-  'FROM gantry-test/base:1\nCOPY version /www/index.html\nCMD ["httpd","-f","-p","8080","-h","/www"]\n';
-
-/** A build that takes its time, whatever is cached, and says when it is in the middle of it. */
-function slowBuild(seconds: number): string {
-  const run = `RUN echo ${randomUUID()} half-$(echo way) && sleep ${seconds}`;
-  return page.replace('CMD', `${run}\nCMD`);
-}
 
 /** A start that fails says so once, in few words, and leaves no process behind. */
 async function expectRefusal(rig: Rig, end: { code: number | null; stdout: string; stderr: string }) {
@@ -182,13 +173,13 @@ describe('the Docker engine', () => {
   const breaks = [
     [
       'in the middle of a build',
-      slowBuild(60),
+      page(slowStep(60)),
       (push: StartedPush) => push.says('half-way').then(() => engine.goAway()),
       /^ {7}the Docker engine went away during the build and was not back after [\d.]+s$/,
     ],
     [
       'before the container is made',
-      page,
+      page(),
       () => engine.goAwayAt(/\/containers\/create/),
       /^ {7}the connection to the Docker engine broke \(creating a container\)$/,
     ],
@@ -323,7 +314,7 @@ describe('Redis', () => {
   test('frozen for ten seconds in the middle of a build: the deployment finishes, once', async () => {
     await using rig = await Rig.start();
     rig.explainFailures();
-    await using repo = await appRepository('page', { Dockerfile: slowBuild(12) });
+    await using repo = await appRepository('page', { Dockerfile: page(slowStep(12)) });
     const push = startPush(repo, await rig.pushUrl('shop'));
     await push.says('half-way');
     const redis = await rig.redisPid();

@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import { cp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { page, slowStep } from '../support/dockerfiles.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { processesIn } from '../support/processes.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
@@ -9,10 +9,6 @@ import { startPush } from '../support/started-push.ts';
 import { Visitors } from '../support/visitor.ts';
 
 /** A build that takes its time, whatever is cached, and says when it is in the middle of it. */
-function slowBuild(seconds: number): string {
-  return `FROM gantry-test/base:1\nCOPY version /www/index.html\nRUN echo ${randomUUID()} half-$(echo way) && sleep ${seconds}\nCMD ["httpd","-f","-p","8080","-h","/www"]\n`;
-}
-
 async function states(rig: Rig, app: string): Promise<string[]> {
   const { body } = await rig.api('GET', `/apps/${app}/deployments`);
   const { deployments } = JSON.parse(body) as { deployments: { number: number; state: string }[] };
@@ -28,14 +24,14 @@ test('an older file of Redis is put back by hand: no server starts and what serv
   const redis = join(rig.dataDir, 'redis');
   const [older, newer] = [`${redis}.older`, `${redis}.newer`];
 
-  await repo.commit({ version: 'two', Dockerfile: slowBuild(3) });
+  await repo.commit({ version: 'two', Dockerfile: page(slowStep(3)) });
   const second = startPush(repo, url);
   await second.says('half-way');
   await cp(redis, older, { recursive: true, filter: (path) => !/\.(sock|pid|lock)$/.test(path) });
   expect((await second.result).stderr).toMatch(/success: shop v2 is live/);
   await using late = await appRepository('page');
   expect((await late.push(await rig.pushUrl('late'))).code).toBe(0);
-  await repo.commit({ version: 'three', Dockerfile: slowBuild(3) });
+  await repo.commit({ version: 'three', Dockerfile: page(slowStep(3)) });
   const third = startPush(repo, url);
   await third.says('half-way');
   await rig.stop();
@@ -79,7 +75,7 @@ test('an older file of Redis is put back by hand: no server starts and what serv
   expect((await late.push(await rig.pushUrl('late'))).stderr).toMatch(/success: late v2 is live/);
   await expectNothingLeftBehind(rig);
   expect(await states(rig, 'shop')).toEqual(['2 cancelled', '1 live']);
-  await repo.commit({ version: 'four', Dockerfile: slowBuild(0) });
+  await repo.commit({ version: 'four', Dockerfile: page(slowStep(0)) });
   expect((await repo.push(url)).stderr).toMatch(/success: shop v4 is live/);
   expect(await states(rig, 'shop')).toEqual(['4 live', '2 cancelled', '1 live']);
   expect((await rig.gantry('audit')).stdout).toMatch(/accept old store/);

@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { page, slowStep } from '../support/dockerfiles.ts';
 import { gitClient } from '../support/git.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { killAll } from '../support/processes.ts';
@@ -76,20 +76,10 @@ test('the server: it turns everybody away, apps answer, and all goes on by itsel
   await expectNothingLeftBehind(rig);
 });
 
-/** It says when it is in the middle of it, whatever is cached. */
-function slowBuild(): string {
-  return [
-    'FROM gantry-test/base:1',
-    'COPY version /www/index.html',
-    `RUN echo ${randomUUID()} half-$(echo way) && sleep 4`,
-    'CMD ["httpd","-f","-p","8080","-h","/www"]\n',
-  ].join('\n');
-}
-
 test('the server, while a push waits for its deployment: that goes on when it can again', async () => {
   const { repo, url } = await live('streamed');
   await using _ = repo;
-  await repo.commit({ version: 'two', Dockerfile: slowBuild() });
+  await repo.commit({ version: 'two', Dockerfile: page(slowStep(4)) });
   const push = startPush(repo, url);
   await push.says('half-way');
   {
@@ -124,7 +114,7 @@ test('the worker, before a deployment: it fails and says why, and the next one g
 test('the worker, in the middle of a build: it fails and says why, and the next one goes live', async () => {
   const { repo, url } = await live('half');
   await using _ = repo;
-  await repo.commit({ version: 'two', Dockerfile: slowBuild() });
+  await repo.commit({ version: 'two', Dockerfile: page(slowStep(4)) });
   const push = startPush(repo, url);
   await push.says('half-way');
   {

@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { page, slowStep } from '../support/dockerfiles.ts';
 import { ForgetfulDisk } from '../support/forgetful-disk.ts';
 import { type GitResult, gitClient, resultOf } from '../support/git.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
@@ -58,9 +59,6 @@ async function expectWhole(app: string, commit: string, version: string): Promis
   await expectNothingLeftBehind(rig);
 }
 
-const slowly = (seconds: number): string =>
-  `FROM gantry-test/base:1\nCOPY version /www/index.html\nRUN echo half-$(echo way) && sleep ${seconds}\nCMD ["httpd","-f","-p","8080","-h","/www"]\n`;
-
 test('what nobody synced is gone afterwards, so that this tries something', async () => {
   const file = join(rig.dataDir, 'unsynced');
   await writeFile(file, 'x'.repeat(10_000));
@@ -77,7 +75,7 @@ describe('a deployment', () => {
   ])(
     '$when is not lost: it goes live by itself',
     async ({ when, app, mark }) => {
-      const commit = await repo.commit({ version: when, Dockerfile: slowly(2) });
+      const commit = await repo.commit({ version: when, Dockerfile: page(slowStep(2)) });
       const started = startPush(repo, await rig.pushUrl(app));
       await started.says(mark);
       await cutPower();
@@ -92,7 +90,7 @@ describe('a deployment', () => {
 
   test('that was said to be live is', async () => {
     const version = 'said to be live';
-    const commit = await repo.commit({ version, Dockerfile: slowly(0) });
+    const commit = await repo.commit({ version, Dockerfile: page(slowStep(0)) });
     expect((await push('shop')).stderr).toMatch(/success: shop v\d+ is live/);
     await cutPower();
     expect((await deployments('shop'))[0]).toMatchObject({ commit, state: 'live' });
@@ -115,7 +113,7 @@ test.each([0, 100, 200, 300])(
   'what was taken %i ms after a push began is there, and the next push works',
   async (afterMs) => {
     const version = `after ${afterMs} ms`;
-    const commit = await repo.commit({ version, Dockerfile: slowly(0) });
+    const commit = await repo.commit({ version, Dockerfile: page(slowStep(0)) });
     const pushed = resultOf(repo.startPush(await rig.pushUrl('shop')));
     await sleep(afterMs);
     await cutPower();

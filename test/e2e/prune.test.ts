@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { baseImage } from '../support/base-image.ts';
+import { page, slowStep } from '../support/dockerfiles.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { OwnEngine } from '../support/own-engine.ts';
 import { appRepository, Rig } from '../support/rig.ts';
@@ -40,32 +41,15 @@ async function makeBase(repo: string): Promise<string> {
   return `${repo}:1`;
 }
 
-const serve = 'CMD ["httpd","-f","-p","8080","-h","/www"]\n';
-
-/** It says when it is in the middle of it, whatever is cached. */
-function slowStep(): string {
-  return `RUN echo ${randomUUID()} half-$(echo way) && sleep 3`;
-}
-
-function slowBuild(last = serve): string {
-  return [`FROM ${baseImage}`, 'COPY version /www/index.html', slowStep(), last].join('\n');
-}
-
 /** Its second stage waits for the first one, with a base of which nothing is used yet. */
 function twoStages(base: string): string {
-  return [
-    `FROM ${baseImage} AS slow`,
-    slowStep(),
-    `FROM ${base}`,
-    'COPY --from=slow /bin/busybox /copied',
-    'COPY version /www/index.html',
-    serve,
-  ].join('\n');
+  const last = page().replace(/FROM.*/, `FROM ${base}\nCOPY --from=slow /bin/busybox /copied`);
+  return [`FROM ${baseImage} AS slow`, slowStep(3), last].join('\n');
 }
 
 test.each([1, 2])('while a first deployment of %i builds: its network is made again', async (instances) => {
   const app = `netless-${instances}`;
-  await using repo = await appRepository('page', { version: 'one', Dockerfile: slowBuild() });
+  await using repo = await appRepository('page', { version: 'one', Dockerfile: page(slowStep(3)) });
   await rig.setEnv(app, {});
   await rig.gantry('scale', '--instances', String(instances), '--app', app);
   const push = startPush(repo, await rig.pushUrl(app));
@@ -79,7 +63,7 @@ test.each([1, 2])('while a first deployment of %i builds: its network is made ag
 });
 
 test('while a task is built: it runs', async () => {
-  const Dockerfile = slowBuild('CMD ["echo","the task ran"]\n');
+  const Dockerfile = page(slowStep(3)).replace(/CMD.*/, 'CMD ["echo","the task ran"]');
   await using repo = await appRepository('page', { version: 'one', Dockerfile });
   await rig.setEnv('chore', { CC_TASK: 'true' });
   const push = startPush(repo, await rig.pushUrl('chore'));

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { page } from '../support/dockerfiles.ts';
 import { gitClient, resultOf } from '../support/git.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { family, killAll } from '../support/processes.ts';
@@ -21,10 +22,8 @@ const killEveryMs = soakMs > 60_000 ? 60_000 : 30_000;
 const visited = 'steady';
 const apps = [visited, 'left', 'right', 'busy'];
 
-const page =
-  'FROM gantry-test/base:1\nCOPY version /www/index.html\nCMD ["httpd","-f","-p","8080","-h","/www"]\n';
 const failing = 'FROM gantry-test/base:1\nCOPY version /x\nRUN false\nCMD ["true"]\n';
-const slow = page.replace('CMD', 'RUN sleep 2\nCMD');
+const slow = page('RUN sleep 2');
 
 let rig: Rig;
 beforeAll(async () => {
@@ -101,7 +100,7 @@ async function work(lane: Lane, end: number): Promise<void> {
 }
 
 async function good({ app, repo, url, count, surprises }: Lane): Promise<void> {
-  await repo.commit({ version: `${app} ${count}`, Dockerfile: page });
+  await repo.commit({ version: `${app} ${count}`, Dockerfile: page() });
   const push = await repo.push(url);
   if (push.code !== 0) surprises.push(`${app} ${count} should go live: ${push.stderr}`);
 }
@@ -170,7 +169,7 @@ async function leftWhileBuilding({ app, repo, url, count, dice }: Lane): Promise
 /** Wherever the transfer is at that moment; the commit may arrive or not. */
 async function leftWhileUploading({ app, repo, url, count, dice, left }: Lane): Promise<void> {
   const files = { '.dockerignore': 'blob\n', blob: randomBytes(3_000_000) };
-  left.add(await repo.commit({ version: `${app} ${count}`, Dockerfile: page, ...files }));
+  left.add(await repo.commit({ version: `${app} ${count}`, Dockerfile: page(), ...files }));
   const child = repo.startPush(url);
   const end = resultOf(child);
   await sleep(dice.below(150));

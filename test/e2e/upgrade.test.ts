@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { createLogger } from '../../src/logger.ts';
 import { RedisProcess } from '../../src/store/redis-process.ts';
+import { slowStep } from '../support/dockerfiles.ts';
 import { resultOf } from '../support/git.ts';
 import { expectNothingLeftBehind } from '../support/leftovers.ts';
 import { appRepository, Rig, until } from '../support/rig.ts';
@@ -38,7 +38,7 @@ test('an older version is stopped with a build running and others queued: the ne
   await rig.setEnv('steady', { PASSWORD: 'sesame open' });
   await repo.push(await rig.pushUrl('steady'));
   const visitors = new Visitors(rig.httpPort, 'steady.localhost', 50);
-  const dockerfile = `FROM gantry-test/node:1\nRUN echo ${randomUUID()} half-$(echo way) && sleep 5\nCOPY . /app\nCMD ["node","/app/server.js"]\n`;
+  const dockerfile = `FROM gantry-test/node:1\n${slowStep(5)}\nCOPY . /app\nCMD ["node","/app/server.js"]\n`;
   await repo.commit({ version: 'two', Dockerfile: dockerfile });
   const building = repo.startPush(await rig.pushUrl('steady'));
   let said = '';

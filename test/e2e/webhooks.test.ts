@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { page } from '../support/dockerfiles.ts';
 import { type Forge, forgeLogin, startForge, startRigOf, startSshd } from '../support/forge.ts';
 import { gitClient, temporaryRepository } from '../support/git.ts';
 import { Rig, until } from '../support/rig.ts';
@@ -20,9 +21,6 @@ afterAll(async () => {
 });
 beforeEach(() => rig.explainFailures());
 
-const dockerfile =
-  'FROM gantry-test/base:1\nCOPY version /www/index.html\nCMD ["httpd","-f","-p","8080","-h","/www"]\n';
-
 type Answer = {
   status: number;
   body: { state: string; reason?: string; number?: number; delivery?: string };
@@ -31,7 +29,7 @@ type Answer = {
 /** An app linked to a repository of its own on the forge, and somebody who pushes there. */
 async function linked(app: string, options: { provider?: string; branch?: string } = {}) {
   const { provider = 'github', branch = 'main' } = options;
-  const { path, commit } = await forge.add(`${app}.git`, { Dockerfile: dockerfile, version: 'one' });
+  const { path, commit } = await forge.add(`${app}.git`, { Dockerfile: page(), version: 'one' });
   const url = `${forge.url}/${app}.git`;
   const to = ['--provider', provider, '--repo', url, '--branch', branch];
   const made = await rig.gantry('webhooks', 'link', app, ...to, '--json');
@@ -247,7 +245,7 @@ describe('a push elsewhere', () => {
 
   test('over ssh with a key', async () => {
     await using sshd = await startSshd();
-    const { url, commit } = await sshd.add('keyed', { Dockerfile: dockerfile, version: 'by ssh' });
+    const { url, commit } = await sshd.add('keyed', { Dockerfile: page(), version: 'by ssh' });
     const [key, strange] = [join(rig.dataDir, 'key'), join(rig.dataDir, 'strange')];
     await writeFile(key, sshd.key);
     await writeFile(strange, sshd.strangersKey);

@@ -1,9 +1,7 @@
+import { page } from './dockerfiles.ts';
 import type { Forge } from './forge.ts';
 import { temporaryRepository } from './git.ts';
 import { type Rig, until } from './rig.ts';
-
-const dockerfile =
-  'FROM gantry-test/base:1\nCOPY version /www/index.html\nCMD ["httpd","-f","-p","8080","-h","/www"]\n';
 
 export type ShownDeployment = { number: number; state: string; trigger: string; commit: string; by: string };
 
@@ -16,7 +14,7 @@ export async function linkedApp(
   options: readonly string[] = [],
   token?: string,
 ) {
-  const { path, commit } = await forge.add(`ana/${app}.git`, { Dockerfile: dockerfile, version: 'one' });
+  const { path, commit } = await forge.add(`ana/${app}.git`, { Dockerfile: page(), version: 'one' });
   const url = `${forge.url}/ana/${app}.git`;
   const link = ['webhooks', 'link', app, '--provider', provider, '--repo', url, ...options, '--json'];
   const made = await rig.gantryWith(token, ...link);

@@ -78,6 +78,8 @@ export type DockerodeEngineOptions = {
 export type EngineFacts = {
   storageDriver: string;
   storageFolder: string;
+  /** Containers go on while it is restarted. */
+  hasLiveRestore: boolean;
   canLimitMemory: boolean;
   canLimitSwap: boolean;
   runningContainers: number;
@@ -147,6 +149,7 @@ export class DockerodeEngine implements Engine {
       storageDriver: String(info.Driver),
       storageFolder: String(info.DockerRootDir),
       canLimitMemory: info.MemoryLimit === true,
+      hasLiveRestore: info.LiveRestoreEnabled === true,
       canLimitSwap: info.SwapLimit === true,
       runningContainers: Number(info.ContainersRunning),
       time: new Date(Date.parse(String(info.SystemTime)) + ago),

@@ -14,6 +14,7 @@ export async function engineFindings(config: Config, engine: DockerodeEngine): P
     const reachable = await reachableContainers();
     return [
       ok('docker', `engine ${version} at ${config.dockerSocket}, storage ${facts.storageDriver}`),
+      restartFinding(facts),
       limitsFinding(facts),
       ...(reachable === undefined ? [] : [neighboursFinding(facts.runningContainers, reachable)]),
       await exposureFinding(config),
@@ -25,6 +26,16 @@ export async function engineFindings(config: Config, engine: DockerodeEngine): P
       : 'systemctl start docker  (or: apt-get install docker.io; DOCKER_HOST for another socket)';
     return [fail('docker', detail, fix)];
   }
+}
+
+/** A default of Docker that many machines have, so not worth a warning. */
+function restartFinding({ hasLiveRestore }: EngineFacts): Finding {
+  return ok(
+    'engine restarts',
+    hasLiveRestore
+      ? 'apps go on meanwhile (live-restore)'
+      : 'apps end with it, and come back; with "live-restore": true in /etc/docker/daemon.json they go on',
+  );
 }
 
 /** An app that may use all memory takes the machine with it. */

@@ -38,6 +38,7 @@ describe('on a machine where nothing runs yet', () => {
     for (const part of [
       'git',
       'docker',
+      'engine restarts',
       'redis',
       'haproxy',
       'disk',

@@ -20,6 +20,11 @@ beforeEach(() => rig.explainFailures());
 const updated = () => engine.stopDaemon().then(() => engine.startDaemon());
 const killed = () => engine.kill9().then(() => engine.startDaemon());
 
+test('gantry doctor says so', async () => {
+  const { stdout } = await rig.gantryHere('doctor', '--json');
+  expect(stdout).toContain('apps go on meanwhile (live-restore)');
+});
+
 test.each([
   ['updated', updated],
   ['killed', killed],
